@@ -1,0 +1,82 @@
+# Tithe: `make` builds build/tithe.elf and build/tithe.iso. `make help` lists the rest.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+
+B := build
+CC := gcc
+NASM := nasm
+
+# ------------------------------------------------------------------ the hypervisor
+
+DIRS := lib machine ept vmx emulate devices vm balloon pageshare sched boot monitor
+C_SRCS := $(sort $(wildcard $(DIRS:%=%/*.c)))
+ASM_SRCS := $(sort $(wildcard $(DIRS:%=%/*.asm)))
+OBJS := $(C_SRCS:%.c=$(B)/%.o) $(ASM_SRCS:%.asm=$(B)/%.asm.o)
+
+WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla \
+        -Wundef -Wpointer-arith -Wwrite-strings -Wimplicit-fallthrough
+# No SSE: guest vector state stays in the registers across exits. Paths are kept out of the
+# objects, so that the same sources give the same bytes wherever they are built.
+CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
+          -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-omit-frame-pointer \
+          -fno-strict-aliasing -fno-asynchronous-unwind-tables -ffile-prefix-map=$(CURDIR)=. \
+          -Wframe-larger-than=2048 $(WARN) -I.
+LDFLAGS := -nostdlib -static -z max-page-size=0x1000 -z noexecstack --build-id=none \
+           -T boot/tithe.ld
+
+VERSION := $(shell cat VERSION 2>/dev/null || echo 0)
+
+.PHONY: all
+all: $(B)/tithe.iso
+
+# Which packages a goal needs, installed where they are missing, after saying so.
+need-%:
+	@scripts/packages need $*
+.PHONY: need-build
+
+$(B)/%.o: %.c Makefile | need-build
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CFLAGS) -DTITHE_VERSION='"$(VERSION)"' -MMD -MP -c -o $@ $<
+
+$(B)/%.asm.o: %.asm $(B)/offsets.inc Makefile | need-build
+	@mkdir -p $(@D)
+	@echo "  NASM  $<"
+	@$(NASM) -f elf64 -g -F dwarf -I . -I $(B)/ -w+error -MD $(@:.o=.d) -MP -o $@ $<
+
+# Struct offsets for assembly, taken from the compiler: boot/offsets.c names them.
+$(B)/offsets.inc: boot/offsets.c Makefile | need-build
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -MMD -MP -MT $@ -MF $(B)/offsets.d -S -o $(B)/offsets.s $<
+	@sed -n 's/^.*->\([A-Z0-9_]*\) [$$]*\(-*[0-9]*\).*$$/%define \1 \2/p' $(B)/offsets.s > $@
+
+# Linked twice: the first image gives the symbol table that backtraces print names from.
+$(B)/symbols-%.o: $(B)/symbols-%.c
+	@$(CC) $(CFLAGS) -c -o $@ $<
+$(B)/symbols-0.c: scripts/symbols Makefile
+	@mkdir -p $(@D)
+	@scripts/symbols < /dev/null > $@
+$(B)/symbols-1.c: $(B)/tithe-0.elf scripts/symbols
+	@nm -n $< | scripts/symbols > $@
+$(B)/tithe-0.elf: $(OBJS) $(B)/symbols-0.o boot/tithe.ld
+	@ld $(LDFLAGS) -o $@ $(OBJS) $(B)/symbols-0.o
+$(B)/tithe.elf: $(OBJS) $(B)/symbols-1.o boot/tithe.ld scripts/check-image
+	@echo "  LD    $@"
+	@ld $(LDFLAGS) -o $@ $(OBJS) $(B)/symbols-1.o
+	@scripts/check-image $@
+
+$(B)/tithe.iso: $(B)/tithe.elf boot/grub.cfg scripts/make-iso
+	@echo "  ISO   $@"
+	@scripts/make-iso $@ $(B)/tithe.elf
+
+-include $(OBJS:.o=.d) $(B)/offsets.d
+
+include tests/tests.mk
+include scripts/run.mk
+
+.PHONY: clean
+clean:
+	rm -rf $(B)

@@ -1,0 +1,123 @@
+/*
+ * The local APIC (SDM vol. 3 ch. 11), xAPIC and x2APIC. Its registers live in one page in the
+ * hardware's own layout, so that VMX can use that page as the virtual-APIC page: with APIC
+ * virtualisation the CPU reads and writes it while the guest runs, and this code does the rest.
+ *
+ * Interrupts from other contexts are posted: a bit in pir[], set atomically, then a wake. The
+ * owner folds pir[] into IRR before it enters the guest (or the CPU does, with posted interrupts:
+ * pir has the layout of the posted-interrupt descriptor).
+ */
+#ifndef DEVICES_LAPIC_H
+#define DEVICES_LAPIC_H
+
+#include "devices/machine.h"
+#include "lib/types.h"
+
+/* Register offsets in the page; x2APIC MSR = 0x800 + offset / 16. */
+enum lapic_reg {
+    LAPIC_ID = 0x20,
+    LAPIC_VERSION = 0x30,
+    LAPIC_TPR = 0x80,
+    LAPIC_APR = 0x90,
+    LAPIC_PPR = 0xa0,
+    LAPIC_EOI = 0xb0,
+    LAPIC_RRD = 0xc0,
+    LAPIC_LDR = 0xd0,
+    LAPIC_DFR = 0xe0,
+    LAPIC_SVR = 0xf0,
+    LAPIC_ISR = 0x100,
+    LAPIC_TMR = 0x180,
+    LAPIC_IRR = 0x200,
+    LAPIC_ESR = 0x280,
+    LAPIC_LVT_CMCI = 0x2f0,
+    LAPIC_ICR = 0x300,
+    LAPIC_ICR_HIGH = 0x310,
+    LAPIC_LVT_TIMER = 0x320,
+    LAPIC_LVT_THERMAL = 0x330,
+    LAPIC_LVT_PERF = 0x340,
+    LAPIC_LVT_LINT0 = 0x350,
+    LAPIC_LVT_LINT1 = 0x360,
+    LAPIC_LVT_ERROR = 0x370,
+    LAPIC_TIMER_INITIAL = 0x380,
+    LAPIC_TIMER_CURRENT = 0x390,
+    LAPIC_TIMER_DIVIDE = 0x3e0,
+    LAPIC_SELF_IPI = 0x3f0,
+};
+
+/* Posted-interrupt descriptor (SDM vol. 3 section 30.6): 64 bytes, 64-byte aligned. */
+struct lapic_pir {
+    uint64_t bits[4];
+    uint64_t control; /* bit 0: outstanding notification */
+    uint64_t reserved[3];
+} __attribute__((aligned(64)));
+
+struct lapic {
+    struct lapic_pir pir;
+    uint32_t *page; /* 4 KiB, page aligned, in the hardware's layout */
+    struct machine *machine;
+    unsigned vcpu;
+    uint64_t base_msr; /* IA32_APIC_BASE: base, enable, x2APIC, BSP */
+    uint64_t tsc_deadline;
+    struct timer timer;
+    uint64_t timer_start; /* guest TSC at which the count was started */
+    uint8_t pending_eoi_levels[32]; /* vectors delivered level-triggered: EOI goes to the IOAPIC */
+    /*
+     * Set by the owner when the CPU itself evaluates pending interrupts and EOI (virtual-interrupt
+     * delivery): then lapic_eoi is only called for EOI-induced exits.
+     */
+    bool virtual_delivery;
+};
+
+/* The instance for vcpu; page is given by the caller (page aligned, zeroed). Used by machine. */
+void lapic_init(struct lapic *l, struct machine *m, unsigned vcpu, uint32_t *page);
+void lapic_reset(struct lapic *l);
+void lapic_save(struct lapic *l, struct device_state *s);
+MUST_CHECK bool lapic_load(struct lapic *l, struct device_state *s);
+
+static inline bool lapic_enabled(const struct lapic *l) /* by IA32_APIC_BASE */
+{
+    return l->base_msr & BIT(11);
+}
+static inline bool lapic_x2apic(const struct lapic *l)
+{
+    return (l->base_msr & (BIT(11) | BIT(10))) == (BIT(11) | BIT(10));
+}
+
+/* xAPIC registers by offset in the page (32-bit accesses at multiples of 16). */
+uint32_t lapic_read(struct lapic *l, unsigned offset);
+void lapic_write(struct lapic *l, unsigned offset, uint32_t value);
+/* x2APIC registers, IA32_APIC_BASE, TSC deadline; false: #GP. */
+MUST_CHECK bool lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value);
+MUST_CHECK bool lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value);
+/* After the CPU itself stored value into the page (APIC-write exit): the side effects. */
+void lapic_written(struct lapic *l, unsigned offset);
+
+/* Makes vector pending (fixed delivery) and wakes the vCPU. Any context. */
+void lapic_post(struct lapic *l, uint8_t vector, bool level);
+/* Folds pir into IRR; returns the highest vector in IRR, or -1. Owner only. */
+int lapic_sync(struct lapic *l);
+/* The highest vector in IRR whose class is above PPR, or -1: what may be injected now. */
+int lapic_pending(struct lapic *l);
+/* The highest vector in ISR, or -1. */
+int lapic_in_service(struct lapic *l);
+/* The vector goes from IRR to ISR: it is being injected. */
+void lapic_accept(struct lapic *l, int vector);
+/* An EOI, without virtual delivery; with it: EOI-induced exit for that vector. */
+void lapic_eoi(struct lapic *l);
+void lapic_eoi_vector(struct lapic *l, uint8_t vector);
+/* Which vectors need an exit at EOI (level-triggered ones), for the EOI-exit bitmap. */
+void lapic_eoi_exit_bitmap(struct lapic *l, uint64_t bitmap[4]);
+/*
+ * Whether the PIC's output reaches this CPU: LAPIC globally disabled, or LINT0 unmasked as
+ * ExtINT. Such an interrupt is taken from the PIC by machine->pic when the guest can take it.
+ */
+bool lapic_accepts_extint(const struct lapic *l);
+
+/*
+ * An interrupt message on the APIC bus: from the IOAPIC, an MSI or another CPU's ICR. dest is
+ * the 8-bit (or x2APIC 32-bit) destination field; mode as in the ICR's delivery mode.
+ */
+void lapic_deliver(struct machine *m, uint32_t dest, bool logical, unsigned mode, uint8_t vector,
+                   bool level);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * A guest's computer: its bus, its interrupt controllers and their wiring, its devices. Pure: vm/
+ * owns one per VM and tests build one on the host.
+ *
+ * Wiring: ISA IRQ n drives PIC input n and IOAPIC pin n (IRQ 0: pin 2, as the MADT says). The
+ * PIC's output is LINT0 of every local APIC (ExtINT as the guest programs it).
+ */
+#ifndef DEVICES_MACHINE_H
+#define DEVICES_MACHINE_H
+
+#include "devices/bus.h"
+#include "devices/device.h"
+#include "lib/list.h"
+#include "lib/types.h"
+
+#define MACHINE_MAX_VCPUS 16
+
+/* Where things are in every guest's address space. */
+#define GUEST_LAPIC_BASE   0xfee00000ul
+#define GUEST_IOAPIC_BASE  0xfec00000ul
+#define GUEST_LOW_RAM_MAX  0xc0000000ul /* RAM below 4 GiB ends here at the latest */
+#define GUEST_PM_BASE      0x600        /* ACPI PM1a event block, control, timer */
+#define GUEST_SCI_IRQ      9
+
+struct lapic;
+struct pic;
+struct ioapic;
+struct uart;
+
+struct machine_config {
+    unsigned nr_vcpus;
+    uint64_t ram_bytes;      /* in all */
+    uint64_t apic_shift;     /* the local APICs' timer clock is the TSC >> apic_shift */
+    struct chardev com[4];   /* write NULL: no such port */
+};
+
+/* What the local APICs want from their vCPUs. vcpu is an index. */
+struct machine_cpu_ops {
+    /* Something to inject may have come up: look at the local APIC before the next entry. */
+    void (*wake)(void *opaque, unsigned vcpu);
+    void (*nmi)(void *opaque, unsigned vcpu);
+    void (*init)(void *opaque, unsigned vcpu);
+    void (*startup)(void *opaque, unsigned vcpu, uint8_t vector); /* SIPI: page of the entry */
+};
+
+struct machine {
+    struct device_host *host;
+    struct machine_config config;
+    const struct machine_cpu_ops *cpu_ops;
+    void *cpu_opaque;
+    struct bus *bus;
+    struct lapic *lapic[MACHINE_MAX_VCPUS];
+    /* Set by the classes concerned when they are created. */
+    struct pic *pic;
+    struct ioapic *ioapic;
+    struct uart *uart[4];
+    struct list devices;
+    uint16_t isa_level; /* level of each ISA IRQ */
+};
+
+/* Builds the machine with every device class there is. 0 or a negative error, with nothing left. */
+MUST_CHECK int machine_create(struct machine *m, struct device_host *host,
+                              const struct machine_config *config,
+                              const struct machine_cpu_ops *cpu_ops, void *cpu_opaque);
+void machine_destroy(struct machine *m);
+/* The reset line: every device, the local APICs included. */
+void machine_reset(struct machine *m);
+/* All device state; false when it did not fit or (load) is not a stream of this machine. */
+MUST_CHECK bool machine_save(struct machine *m, struct device_state *s);
+MUST_CHECK bool machine_load(struct machine *m, struct device_state *s);
+
+/* ISA interrupt line irq (0 to 15), for a device to keep. */
+struct irq_line machine_isa_irq(struct machine *m, unsigned irq);
+
+/* Bytes from outside for COM n (0 based); returns how many were taken. */
+size_t machine_serial_input(struct machine *m, unsigned com, const void *data, size_t n);
+/* Output may be offered again to the chardev behind COM n: there is room. */
+void machine_serial_resume(struct machine *m, unsigned com);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * The hypervisor's console: COM1 (interrupt driven both ways) and the screen. Output goes to a
+ * ring and never waits for the line.
+ */
+#ifndef MACHINE_CONSOLE_H
+#define MACHINE_CONSOLE_H
+
+#include "lib/types.h"
+
+/*
+ * Raw bytes to the serial line only: a guest's console. Bytes that do not fit are dropped and
+ * counted. Returns how many were taken.
+ */
+size_t console_write_raw(const void *data, size_t n);
+/* Room in the output ring, in bytes. */
+size_t console_room(void);
+/* Who gets the bytes typed on the serial line; called with interrupts off, from an interrupt. */
+void console_set_input(void (*input)(void *opaque, uint8_t byte), void *opaque);
+/* Writes out everything that is queued, by polling. Before power-off, and in a panic. */
+void console_flush(void);
+
+#endif

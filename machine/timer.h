@@ -1,0 +1,32 @@
+/*
+ * One clock, the TSC; one queue of timers per CPU; one hardware timer behind it. Deadlines are
+ * TSC values.
+ */
+#ifndef MACHINE_TIMER_H
+#define MACHINE_TIMER_H
+
+#include "lib/timerq.h"
+#include "lib/types.h"
+
+/* TSC ticks per second, calibrated against HPET, ACPI PM timer or PIT. */
+uint64_t clock_hz(void);
+/* ticks <-> nanoseconds. */
+uint64_t clock_to_ns(uint64_t ticks);
+uint64_t clock_from_ns(uint64_t ns);
+/* Busy-waits; for bring-up only. */
+void clock_delay_us(unsigned us);
+
+/* Arms t in the queue of CPU index; that CPU's hardware timer follows. Any CPU may call. */
+void timer_arm(unsigned cpu_index, struct timer *t, uint64_t tsc_deadline);
+void timer_disarm(struct timer *t);
+/* Fires what is due on this CPU. Called by the per-CPU loop. */
+void timer_run(void);
+/* The soonest deadline on this CPU. */
+uint64_t timer_soonest(void);
+/*
+ * While a guest runs under the VMX preemption timer, the local APIC timer may stay silent:
+ * arms it (true) or stops it (false) for this CPU's soonest deadline.
+ */
+void timer_use_hardware(bool on);
+
+#endif

@@ -1,0 +1,24 @@
+# Testing: host unit tests, guest kernels, end-to-end runs. Included by the Makefile.
+
+# Sources that know no hardware, built for the host with ASan and UBSan. One test program for
+# each tests/unit/test_*.c, linked with all of them.
+HOST_DIRS := lib ept emulate devices balloon pageshare sched
+HOST_SRCS := $(sort $(wildcard $(HOST_DIRS:%=%/*.c))) $(wildcard vm/config.c vm/load_*.c vm/guest_acpi.c)
+HOST_OBJS := $(HOST_SRCS:%.c=$(B)/host/%.o) $(B)/host/tests/unit/shim.o
+UNIT_SRCS := $(sort $(wildcard tests/unit/test_*.c))
+UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/host/%)
+HOST_CFLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
+               -fno-omit-frame-pointer -fno-strict-aliasing $(WARN) -I.
+
+$(B)/host/%.o: %.c Makefile tests/tests.mk | need-test
+	@mkdir -p $(@D)
+	@echo "  HOST  $<"
+	@$(CC) $(HOST_CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/host/test_%: $(B)/host/tests/unit/test_%.o $(HOST_OBJS)
+	@$(CC) $(HOST_CFLAGS) -o $@ $^ -lcmocka -lZydis
+.PRECIOUS: $(B)/host/%.o
+-include $(HOST_OBJS:.o=.d) $(UNIT_SRCS:%.c=$(B)/host/%.d)
+
+.PHONY: test-unit
+test-unit: $(UNIT_TESTS)
+	@scripts/run-unit $(UNIT_TESTS)
