@@ -1,0 +1,29 @@
+# Running: `make run` and the guest it boots. Included by the Makefile.
+
+# Goals of scripts/packages. Phony, so asked once a make; pattern rules would skip phony targets.
+NEEDS := need-build need-guest need-run-bochs need-run-qemu need-test need-lint need-e2e need-bench
+.PHONY: $(NEEDS)
+$(NEEDS): need-%:
+	@scripts/packages need $*
+
+GUEST := $(B)/guest
+GUEST_TOOLS := scripts/make-guest scripts/make-cpio scripts/guest/init
+
+# Debian's kernel and an initramfs of ours. Downloaded once; the initramfs follows its sources.
+.PHONY: guest
+guest: $(GUEST)/initrd.img
+$(GUEST)/vmlinuz: $(GUEST)/initrd.img ;
+$(GUEST)/initrd.img: $(GUEST_TOOLS) | need-guest
+	@mkdir -p $(GUEST)
+	@echo "  GUEST $@"
+	@scripts/make-guest $(GUEST)
+
+# Variables of `make run` reach scripts/run by the environment; it explains wrong ones.
+RUN_VARIABLES := PLATFORM KERNEL INITRD CMDLINE CONFIG MEM CPUS HOST_MEM HOST_CPUS CPU_MODEL IPS \
+                 TIME_LIMIT
+export $(RUN_VARIABLES)
+
+# An own kernel needs no guest prepared; scripts/run looks after the packages of its platform.
+.PHONY: run
+run: $(B)/tithe.iso $(if $(KERNEL)$(CONFIG),,guest)
+	@scripts/run
