@@ -46,7 +46,10 @@ struct device_host_ops {
     uint64_t (*wall_clock)(struct device_host *h);
     /* A line in the VM's log. */
     void (*log)(struct device_host *h, const char *text);
-    /* Zeroed memory for as long as the VM lives; NULL when there is none. */
+    /*
+     * Zeroed memory for as long as the VM lives; NULL when there is none. Aligned to 64 bytes, and
+     * to a page when it is a page or more.
+     */
     void *(*alloc)(struct device_host *h, size_t bytes);
     void (*free)(struct device_host *h, void *p);
 };

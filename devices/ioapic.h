@@ -6,6 +6,7 @@
 
 struct ioapic;
 
+/* Whether the line at the pin is asserted, whatever voltage that may be. */
 void ioapic_set_pin(struct ioapic *a, unsigned pin, bool level);
 /* A local APIC signalled the end of a level-triggered vector. */
 void ioapic_eoi(struct ioapic *a, uint8_t vector);

@@ -60,17 +60,29 @@ struct lapic {
     uint64_t tsc_deadline;
     struct timer timer;
     uint64_t timer_start; /* guest TSC at which the count was started */
-    uint8_t pending_eoi_levels[32]; /* vectors delivered level-triggered: EOI goes to the IOAPIC */
+    /* Vectors posted level-triggered: EOI goes to the IOAPIC. Bits set and cleared atomically. */
+    uint8_t pending_eoi_levels[32] __attribute__((aligned(8)));
     /*
      * Set by the owner when the CPU itself evaluates pending interrupts and EOI (virtual-interrupt
      * delivery): then lapic_eoi is only called for EOI-induced exits.
      */
     bool virtual_delivery;
+    /* Which of the eight words of IRR and ISR are not 0; unused with virtual_delivery. */
+    uint8_t irr_words, isr_words;
+    uint8_t timer_mode;  /* LVT timer bits 18:17 in effect */
+    uint8_t timer_shift; /* the count goes down once every 2^timer_shift ticks of the guest's TSC */
+    bool timer_running;  /* it will fire once more */
+    bool extint;         /* an ExtINT message from the IOAPIC: the PIC has something for us */
+    uint8_t lint_level, lint_remote_irr; /* bit n: of LINTn */
+    uint32_t errors;       /* ESR bits since the last write to ESR; atomic */
+    uint64_t timer_min;    /* periodic timers do not fire closer together than this */
 };
 
 /* The instance for vcpu; page is given by the caller (page aligned, zeroed). Used by machine. */
 void lapic_init(struct lapic *l, struct machine *m, unsigned vcpu, uint32_t *page);
 void lapic_reset(struct lapic *l);
+/* What an INIT does (SDM 11.4.7.3): as reset, but the ID and IA32_APIC_BASE stay. Owner only. */
+void lapic_reset_init(struct lapic *l);
 void lapic_save(struct lapic *l, struct device_state *s);
 MUST_CHECK bool lapic_load(struct lapic *l, struct device_state *s);
 
@@ -100,6 +112,8 @@ int lapic_sync(struct lapic *l);
 int lapic_pending(struct lapic *l);
 /* The highest vector in ISR, or -1. */
 int lapic_in_service(struct lapic *l);
+/* Counts IRR and ISR anew: for an owner that turns virtual_delivery off. */
+void lapic_rescan(struct lapic *l);
 /* The vector goes from IRR to ISR: it is being injected. */
 void lapic_accept(struct lapic *l, int vector);
 /* An EOI, without virtual delivery; with it: EOI-induced exit for that vector. */
@@ -113,11 +127,26 @@ void lapic_eoi_exit_bitmap(struct lapic *l, uint64_t bitmap[4]);
  */
 bool lapic_accepts_extint(const struct lapic *l);
 
+/* The level of the pin LINT0 or LINT1 (pin 0 or 1). */
+void lapic_set_lint(struct lapic *l, unsigned pin, bool level);
+
+/* Delivery modes: bits 10:8 of ICR, LVT and IOAPIC entries, bits 10:8 of MSI data. */
+enum lapic_delivery {
+    LAPIC_FIXED = 0,
+    LAPIC_LOWEST_PRIORITY = 1,
+    LAPIC_SMI = 2,
+    LAPIC_NMI = 4,
+    LAPIC_INIT = 5,
+    LAPIC_STARTUP = 6,
+    LAPIC_EXTINT = 7,
+};
+
 /*
  * An interrupt message on the APIC bus: from the IOAPIC, an MSI or another CPU's ICR. dest is
- * the 8-bit (or x2APIC 32-bit) destination field; mode as in the ICR's delivery mode.
+ * the 8-bit (or x2APIC 32-bit) destination field; mode as in the ICR's delivery mode. False when
+ * no local APIC took it.
  */
-void lapic_deliver(struct machine *m, uint32_t dest, bool logical, unsigned mode, uint8_t vector,
+bool lapic_deliver(struct machine *m, uint32_t dest, bool logical, unsigned mode, uint8_t vector,
                    bool level);
 
 #endif

@@ -56,9 +56,16 @@ struct machine {
     struct uart *uart[4];
     struct list devices;
     uint16_t isa_level; /* level of each ISA IRQ */
+    /* Counts changes of what lapic_eoi_exit_bitmap says because of the IOAPIC. */
+    uint32_t eoi_generation;
+    bool intr_level;    /* the PIC's output */
+    uint8_t lapic_turn; /* whose turn it is among equals, for lowest-priority messages */
 };
 
-/* Builds the machine with every device class there is. 0 or a negative error, with nothing left. */
+/*
+ * Builds the machine with every device class there is, and resets it. 0 or a negative error, with
+ * nothing left.
+ */
 MUST_CHECK int machine_create(struct machine *m, struct device_host *host,
                               const struct machine_config *config,
                               const struct machine_cpu_ops *cpu_ops, void *cpu_opaque);
@@ -71,6 +78,9 @@ MUST_CHECK bool machine_load(struct machine *m, struct device_state *s);
 
 /* ISA interrupt line irq (0 to 15), for a device to keep. */
 struct irq_line machine_isa_irq(struct machine *m, unsigned irq);
+
+/* The PIC's output: LINT0 of every local APIC, and IOAPIC pin 0 (for ExtINT through there). */
+void machine_set_intr(struct machine *m, bool level);
 
 /* Bytes from outside for COM n (0 based); returns how many were taken. */
 size_t machine_serial_input(struct machine *m, unsigned com, const void *data, size_t n);
