@@ -187,13 +187,13 @@ static void check_instruction(void)
 
 void guest_main(void)
 {
-    check_vendor();
-    check_signature();
-    check_osxsave();
-    check_xsave();
-    check_topology();
-    check_caches();
-    check_extended();
-    check_beyond();
-    check_instruction();
+    check_group(check_vendor);
+    check_group(check_signature);
+    check_group(check_osxsave);
+    check_group(check_xsave);
+    check_group(check_topology);
+    check_group(check_caches);
+    check_group(check_extended);
+    check_group(check_beyond);
+    check_group(check_instruction);
 }

@@ -181,13 +181,13 @@ static void check_unknown(void)
 
 void guest_main(void)
 {
-    check_bases();
-    check_efer();
-    check_star();
-    check_segment_bases();
-    check_pat();
-    check_mtrr();
-    check_tsc();
-    check_apic_base();
-    check_unknown();
+    check_group(check_bases);
+    check_group(check_efer);
+    check_group(check_star);
+    check_group(check_segment_bases);
+    check_group(check_pat);
+    check_group(check_mtrr);
+    check_group(check_tsc);
+    check_group(check_apic_base);
+    check_group(check_unknown);
 }

@@ -14,7 +14,11 @@
 #define LCR_8N1       0x03
 #define LCR_DLAB      0x80
 
+#define LINE_MAX 256
+
 static unsigned passed, failed;
+static char buffer[8192];
+static unsigned buffered;
 
 void console_init(void)
 {
@@ -34,22 +38,39 @@ static void console_char(char c)
     out8(COM1, (uint8_t)c);
 }
 
+void console_flush(void)
+{
+    for (unsigned i = 0; i < buffered; i++)
+        console_char(buffer[i]);
+    buffered = 0;
+}
+
 void console_print(const char *fmt, ...)
 {
-    char text[200];
+    size_t room = sizeof(buffer) - buffered, length;
     va_list args;
 
+    if (room < LINE_MAX) {
+        console_flush();
+        room = sizeof(buffer);
+    }
     va_start(args, fmt);
-    format_text_v(text, sizeof(text), fmt, args);
+    length = format_text_v(buffer + buffered, room, fmt, args);
     va_end(args);
-    for (const char *p = text; *p != '\0'; p++)
-        console_char(*p);
+    buffered += (unsigned)MIN(length, room - 1);
 }
 
 void console_drain(void)
 {
+    console_flush();
     while (!(in8(COM1 + UART_LSR) & LSR_IDLE))
         ;
+}
+
+void check_group(void (*checks)(void))
+{
+    checks();
+    console_flush();
 }
 
 bool check_report(const char *name, const char *file, int line, bool ok, uint64_t got,

@@ -8,6 +8,7 @@
 #include "segment.h"
 #include "timing.h"
 #include "trap.h"
+#include "user.h"
 #include "x86.h"
 #include "lib/string.h"
 

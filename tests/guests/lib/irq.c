@@ -141,9 +141,15 @@ void apic_init(void)
     apic_write(APIC_TPR, 0);
 }
 
-void apic_self_ipi(unsigned vector_and_mode)
+void apic_self_ipi(unsigned vector)
 {
-    apic_write(APIC_ICR, APIC_ICR_SELF | APIC_ICR_ASSERT | vector_and_mode);
+    apic_write(APIC_ICR, APIC_ICR_SELF | APIC_ICR_ASSERT | vector);
+}
+
+void apic_self_nmi(void)
+{
+    apic_write(APIC_ICR_HIGH, apic_read(APIC_ID) & 0xff000000);
+    apic_write(APIC_ICR, APIC_DM_NMI | APIC_ICR_ASSERT);
 }
 
 bool apic_bit(unsigned offset, unsigned vector)

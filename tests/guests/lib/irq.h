@@ -100,7 +100,9 @@ static inline void apic_write(unsigned offset, uint32_t v)
 }
 /* Software-enabled, LINT0 passing the PIC's interrupts, TPR 0, everything else masked. */
 void apic_init(void);
-void apic_self_ipi(unsigned vector_and_mode);
+void apic_self_ipi(unsigned vector);
+/* By its ID: the shorthand for self takes fixed delivery only. */
+void apic_self_nmi(void);
 /* A vector's bit in the 256-bit register that starts at offset. */
 bool apic_bit(unsigned offset, unsigned vector);
 
