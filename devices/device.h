@@ -77,6 +77,8 @@ struct chardev {
     /* Takes up to n bytes; returns how many. The rest may be offered again. */
     size_t (*write)(void *opaque, const void *data, size_t n);
     void *opaque;
+    /* The device can take input again, after it had taken less than was offered. May be NULL. */
+    void (*room)(void *opaque);
 };
 
 /*
