@@ -11,7 +11,12 @@
 #define FRAME_ORDER_2M 9
 #define FRAME_ORDER_1G 18
 
+/* On the host, where tests drive the code above this, an MPN is a host address >> 12. */
+#if __STDC_HOSTED__
+#define DIRECT_MAP_BASE 0ul
+#else
 #define DIRECT_MAP_BASE 0xffff800000000000ul
+#endif
 
 enum frame_owner {
     FRAME_RESERVED, /* not ours to give: firmware, devices, holes */
@@ -23,11 +28,11 @@ enum frame_owner {
 };
 
 struct frame {
-    uint8_t owner;   /* enum frame_owner */
-    uint8_t order;   /* of the block that starts here; 0xff inside a block */
-    bool clean;      /* a free block that is known to be all zeroes */
+    uint8_t owner; /* enum frame_owner */
+    uint8_t order; /* of the block that starts here; 0xff inside a block */
+    bool clean;    /* a free block that is known to be all zeroes */
     uint8_t reserved;
-    uint32_t vm;     /* owning VM's id for FRAME_GUEST and FRAME_EPT */
+    uint32_t vm; /* owning VM's id for FRAME_GUEST and FRAME_EPT */
     union {
         struct {
             uint32_t next, prev; /* while free: the free list of its order */
@@ -38,9 +43,9 @@ struct frame {
 _Static_assert(sizeof(struct frame) == 16, "the frame table costs 16 bytes a page");
 
 struct frame_stats {
-    uint64_t total;  /* pages that the allocator was given */
-    uint64_t free;   /* of those, free now */
-    uint64_t clean;  /* of the free ones, known to be zero */
+    uint64_t total; /* pages that the allocator was given */
+    uint64_t free;  /* of those, free now */
+    uint64_t clean; /* of the free ones, known to be zero */
     uint64_t by_owner[6];
 };
 
