@@ -53,6 +53,14 @@ $(B)/offsets.inc: boot/offsets.c Makefile | need-build
 	@$(CC) $(CFLAGS) -MMD -MP -MT $@ -MF $(B)/offsets.d -S -o $(B)/offsets.s $<
 	@sed -n 's/^.*->\([A-Z0-9_]*\) [$$]*\(-*[0-9]*\).*$$/%define \1 \2/p' $(B)/offsets.s > $@
 
+# The screen's font, taken from GRUB's (grub-common).
+$(B)/font.c: scripts/font Makefile | need-build
+	@mkdir -p $(@D)
+	@scripts/font /usr/share/grub/ascii.pf2 > $@
+$(B)/font.o: $(B)/font.c machine/screen.h Makefile
+	@$(CC) $(CFLAGS) -c -o $@ $<
+OBJS += $(B)/font.o
+
 # Linked twice: the first image gives the symbol table that backtraces print names from.
 $(B)/symbols-%.o: $(B)/symbols-%.c
 	@$(CC) $(CFLAGS) -c -o $@ $<

@@ -1,4 +1,5 @@
-/* The local APIC of the CPU we run on: x2APIC where the CPU has it, else xAPIC. SDM vol. 3 ch. 11. */
+/* The local APIC of the CPU we run on: x2APIC where the CPU has it, else xAPIC. SDM vol. 3 ch. 11.
+ */
 #ifndef MACHINE_APIC_H
 #define MACHINE_APIC_H
 
@@ -6,9 +7,9 @@
 
 /* Host interrupt vectors. A higher number has a higher priority. */
 enum host_vector {
-    HOST_VECTOR_IRQ = 0x30,      /* + ISA IRQ number: 0x30 to 0x3f */
-    HOST_VECTOR_POSTED = 0xf0,   /* posted-interrupt notification: a kick like any other */
-    HOST_VECTOR_KICK = 0xf1,     /* look at your run queue and your vCPU again */
+    HOST_VECTOR_IRQ = 0x30,    /* + ISA IRQ number: 0x30 to 0x3f */
+    HOST_VECTOR_POSTED = 0xf0, /* posted-interrupt notification: a kick like any other */
+    HOST_VECTOR_KICK = 0xf1,   /* look at your run queue and your vCPU again */
     HOST_VECTOR_TIMER = 0xf2,
     HOST_VECTOR_SPURIOUS = 0xff,
 };

@@ -47,21 +47,21 @@
 #define EFER_LMA BIT(10)
 #define EFER_NXE BIT(11)
 
-#define RFLAGS_CF BIT(0)
+#define RFLAGS_CF    BIT(0)
 #define RFLAGS_FIXED BIT(1)
-#define RFLAGS_PF BIT(2)
-#define RFLAGS_AF BIT(4)
-#define RFLAGS_ZF BIT(6)
-#define RFLAGS_SF BIT(7)
-#define RFLAGS_TF BIT(8)
-#define RFLAGS_IF BIT(9)
-#define RFLAGS_DF BIT(10)
-#define RFLAGS_OF BIT(11)
-#define RFLAGS_NT BIT(14)
-#define RFLAGS_RF BIT(16)
-#define RFLAGS_VM BIT(17)
-#define RFLAGS_AC BIT(18)
-#define RFLAGS_ID BIT(21)
+#define RFLAGS_PF    BIT(2)
+#define RFLAGS_AF    BIT(4)
+#define RFLAGS_ZF    BIT(6)
+#define RFLAGS_SF    BIT(7)
+#define RFLAGS_TF    BIT(8)
+#define RFLAGS_IF    BIT(9)
+#define RFLAGS_DF    BIT(10)
+#define RFLAGS_OF    BIT(11)
+#define RFLAGS_NT    BIT(14)
+#define RFLAGS_RF    BIT(16)
+#define RFLAGS_VM    BIT(17)
+#define RFLAGS_AC    BIT(18)
+#define RFLAGS_ID    BIT(21)
 
 /* Exception vectors (SDM vol. 3, table 6-1). */
 enum vector {
@@ -158,16 +158,16 @@ static inline uint64_t rdtsc(void)
     return (uint64_t)hi << 32 | lo;
 }
 
-#define CPU_CR_ACCESS(n)                                                                           \
-    static inline uint64_t read_cr##n(void)                                                        \
-    {                                                                                              \
-        uint64_t v;                                                                                \
-        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v)::"memory");                                \
-        return v;                                                                                  \
-    }                                                                                              \
-    static inline void write_cr##n(uint64_t v)                                                     \
-    {                                                                                              \
-        __asm__ volatile("mov %0, %%cr" #n ::"r"(v) : "memory");                                   \
+#define CPU_CR_ACCESS(n)                                            \
+    static inline uint64_t read_cr##n(void)                         \
+    {                                                               \
+        uint64_t v;                                                 \
+        __asm__ volatile("mov %%cr" #n ", %0" : "=r"(v)::"memory"); \
+        return v;                                                   \
+    }                                                               \
+    static inline void write_cr##n(uint64_t v)                      \
+    {                                                               \
+        __asm__ volatile("mov %0, %%cr" #n ::"r"(v) : "memory");    \
     }
 CPU_CR_ACCESS(0)
 CPU_CR_ACCESS(2)
@@ -176,16 +176,16 @@ CPU_CR_ACCESS(4)
 CPU_CR_ACCESS(8)
 #undef CPU_CR_ACCESS
 
-#define CPU_DR_ACCESS(n)                                                                           \
-    static inline uint64_t read_dr##n(void)                                                        \
-    {                                                                                              \
-        uint64_t v;                                                                                \
-        __asm__ volatile("mov %%dr" #n ", %0" : "=r"(v)::"memory");                                \
-        return v;                                                                                  \
-    }                                                                                              \
-    static inline void write_dr##n(uint64_t v)                                                     \
-    {                                                                                              \
-        __asm__ volatile("mov %0, %%dr" #n ::"r"(v) : "memory");                                   \
+#define CPU_DR_ACCESS(n)                                            \
+    static inline uint64_t read_dr##n(void)                         \
+    {                                                               \
+        uint64_t v;                                                 \
+        __asm__ volatile("mov %%dr" #n ", %0" : "=r"(v)::"memory"); \
+        return v;                                                   \
+    }                                                               \
+    static inline void write_dr##n(uint64_t v)                      \
+    {                                                               \
+        __asm__ volatile("mov %0, %%dr" #n ::"r"(v) : "memory");    \
     }
 CPU_DR_ACCESS(0)
 CPU_DR_ACCESS(1)
@@ -207,16 +207,16 @@ static inline void xsetbv(uint32_t n, uint64_t v)
     __asm__ volatile("xsetbv" ::"c"(n), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)));
 }
 
-#define CPU_PORT_ACCESS(suffix, type)                                                              \
-    static inline type in##suffix(uint16_t port)                                                   \
-    {                                                                                              \
-        type v;                                                                                    \
-        __asm__ volatile("in" #suffix " %1, %0" : "=a"(v) : "Nd"(port));                           \
-        return v;                                                                                  \
-    }                                                                                              \
-    static inline void out##suffix(uint16_t port, type v)                                          \
-    {                                                                                              \
-        __asm__ volatile("out" #suffix " %0, %1" ::"a"(v), "Nd"(port));                            \
+#define CPU_PORT_ACCESS(suffix, type)                                    \
+    static inline type in##suffix(uint16_t port)                         \
+    {                                                                    \
+        type v;                                                          \
+        __asm__ volatile("in" #suffix " %1, %0" : "=a"(v) : "Nd"(port)); \
+        return v;                                                        \
+    }                                                                    \
+    static inline void out##suffix(uint16_t port, type v)                \
+    {                                                                    \
+        __asm__ volatile("out" #suffix " %0, %1" ::"a"(v), "Nd"(port));  \
     }
 CPU_PORT_ACCESS(b, uint8_t)
 CPU_PORT_ACCESS(w, uint16_t)

@@ -8,9 +8,12 @@
 typedef void (*interrupt_handler)(unsigned vector);
 
 void interrupt_register(unsigned vector, interrupt_handler handler);
-/* Handles one interrupt that a VM exit acknowledged (or that came through the IDT): EOI, handler. */
+/* Handles one interrupt that a VM exit acknowledged (or that came through the IDT): EOI, handler.
+ */
 void interrupt_dispatch(unsigned vector);
 /* Routes an ISA IRQ through the IOAPIC (or PIC) to the boot CPU, at HOST_VECTOR_IRQ + irq. */
 bool interrupt_enable_isa(unsigned irq);
+/* Interrupts so far that nobody had registered for. */
+uint64_t interrupt_unexpected(void);
 
 #endif

@@ -16,21 +16,22 @@ struct tss;
 struct vcpu;
 
 struct percpu {
-    struct percpu *self;      /* at GS:0 */
-    unsigned index;           /* 0 is the boot CPU */
+    struct percpu *self; /* at GS:0 */
+    unsigned index;      /* 0 is the boot CPU */
     uint32_t apic_id;
     bool online;
-    void *stack_top;          /* of the main stack; guard page below the stack */
-    void *gdt;                /* struct in machine/trap.c: GDT and TSS of this CPU */
+    void *stack_top;             /* of the main stack; guard page below the stack */
+    void *gdt;                   /* struct in machine/trap.c: GDT and TSS of this CPU */
     uint64_t gdt_base, tss_base; /* linear addresses, for the VMCS host state */
-    struct timerq timers;     /* deadlines in TSC ticks; owned by machine/timer.c */
+    struct timerq timers;        /* deadlines in TSC ticks; owned by machine/timer.c */
     struct spinlock timers_lock;
-    uint64_t timer_armed;     /* what the hardware timer is set to, or TIMER_NEVER */
-    uint32_t wakeups;         /* bumped by every kick (machine/apic.h) */
+    uint64_t timer_armed; /* what the hardware timer is set to, or TIMER_NEVER */
+    bool timer_silent;    /* the hardware timer is not to be used now (timer_use_hardware) */
+    uint32_t wakeups;     /* bumped by every kick (machine/apic.h) */
     /* Upper layers hang their own per-CPU state here. */
-    void *vmx;                /* vmx/: VMXON region and capabilities in use */
-    void *sched;              /* sched/: run queue */
-    struct vcpu *running;     /* vm/: the vCPU in guest mode or being handled, or NULL */
+    void *vmx;            /* vmx/: VMXON region and capabilities in use */
+    void *sched;          /* sched/: run queue */
+    struct vcpu *running; /* vm/: the vCPU in guest mode or being handled, or NULL */
 };
 
 static inline struct percpu *this_cpu(void)

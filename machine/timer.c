@@ -1,0 +1,121 @@
+/* One timer queue per CPU, and its hardware timer that follows the soonest deadline. */
+#include "lib/assert.h"
+#include "machine/apic.h"
+#include "machine/apic_init.h"
+#include "machine/cpu.h"
+#include "machine/interrupt.h"
+#include "machine/percpu.h"
+#include "machine/timer.h"
+#include "machine/timer_init.h"
+
+static struct percpu *owner_of(struct timerq *q)
+{
+    return container_of(q, struct percpu, timers);
+}
+
+/* Sets this CPU's hardware timer to what the queue wants; the queue's lock is held. */
+static void follow(struct percpu *cpu)
+{
+    uint64_t want = cpu->timer_silent ? TIMER_NEVER : timerq_next(&cpu->timers);
+
+    if (want == cpu->timer_armed)
+        return;
+    cpu->timer_armed = want;
+    apic_timer_set(want);
+}
+
+void timer_disarm(struct timer *t)
+{
+    struct timerq *q;
+
+    /* It may move to another CPU's queue while we wait for the lock of this one. */
+    while ((q = __atomic_load_n(&t->queue, __ATOMIC_ACQUIRE)) != NULL) {
+        struct percpu *cpu = owner_of(q);
+
+        spin_lock(&cpu->timers_lock);
+        if (t->queue == q)
+            timerq_cancel(t);
+        spin_unlock(&cpu->timers_lock);
+    }
+}
+
+void timer_arm(unsigned cpu_index, struct timer *t, uint64_t tsc_deadline)
+{
+    struct percpu *cpu = cpu_get(cpu_index);
+    struct timerq *q = __atomic_load_n(&t->queue, __ATOMIC_ACQUIRE);
+    bool soonest;
+
+    if (q != NULL && q != &cpu->timers)
+        timer_disarm(t);
+    spin_lock(&cpu->timers_lock);
+    soonest = timerq_set(&cpu->timers, t, tsc_deadline);
+    if (cpu == this_cpu())
+        follow(cpu);
+    spin_unlock(&cpu->timers_lock);
+    if (soonest && cpu != this_cpu())
+        apic_kick(cpu_index); /* it looks at its queue in timer_run */
+}
+
+/* Callbacks run without the lock, so that they may arm and disarm. */
+void timer_run(void)
+{
+    struct percpu *cpu = this_cpu();
+    struct timer *t;
+
+    spin_lock(&cpu->timers_lock);
+    while ((t = timerq_pop(&cpu->timers, rdtsc())) != NULL) {
+        spin_unlock(&cpu->timers_lock);
+        t->fire(t, rdtsc());
+        spin_lock(&cpu->timers_lock);
+    }
+    follow(cpu);
+    spin_unlock(&cpu->timers_lock);
+}
+
+uint64_t timer_soonest(void)
+{
+    struct percpu *cpu = this_cpu();
+    uint64_t soonest;
+
+    spin_lock(&cpu->timers_lock);
+    soonest = timerq_next(&cpu->timers);
+    spin_unlock(&cpu->timers_lock);
+    return soonest;
+}
+
+void timer_use_hardware(bool on)
+{
+    struct percpu *cpu = this_cpu();
+
+    spin_lock(&cpu->timers_lock);
+    cpu->timer_silent = !on;
+    follow(cpu);
+    spin_unlock(&cpu->timers_lock);
+}
+
+/* The timer is one-shot: it is not armed any more. The per-CPU loop then calls timer_run. */
+static void timer_interrupt(unsigned vector)
+{
+    (void)vector;
+    this_cpu()->timer_armed = TIMER_NEVER;
+}
+
+/* A kick has done its work by interrupting. */
+static void kick_interrupt(unsigned vector)
+{
+    (void)vector;
+}
+
+void timer_init_queue(struct percpu *cpu)
+{
+    timerq_init(&cpu->timers);
+    cpu->timer_armed = TIMER_NEVER;
+}
+
+void timer_init_cpu(void)
+{
+    interrupt_register(HOST_VECTOR_TIMER, timer_interrupt);
+    interrupt_register(HOST_VECTOR_KICK, kick_interrupt);
+    interrupt_register(HOST_VECTOR_POSTED, kick_interrupt);
+    apic_timer_init();
+}
