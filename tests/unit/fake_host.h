@@ -48,4 +48,13 @@ extern const struct machine_cpu_ops fake_cpu_ops;
 /* A machine with all device classes on this host; fails the test if that does not work. */
 void fake_machine_create(struct fake_host *f, struct machine *m, unsigned nr_vcpus);
 
+static inline void fake_outb(struct machine *m, uint16_t port, uint8_t value)
+{
+    bus_port_write(m->bus, port, 1, value);
+}
+static inline uint8_t fake_inb(struct machine *m, uint16_t port)
+{
+    return (uint8_t)bus_port_read(m->bus, port, 1);
+}
+
 #endif
