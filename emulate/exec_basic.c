@@ -62,7 +62,7 @@ enum emu_result emu_exec_bit(struct emu_ctx *c, struct emu_insn *i)
     gva_t addr;
 
     if (i->dst.kind != EMU_OPERAND_MEM)
-        return emu_exec_modify(c, i);
+        return i->op == EMU_OP_BT ? emu_exec_compare(c, i) : emu_exec_modify(c, i);
     emu_get_operand(c, i, &i->src, &a.src); /* register or immediate: cannot fail */
     offset = emu_effective(c, i);
     if (i->src.kind == EMU_OPERAND_REG)
