@@ -118,7 +118,7 @@ bool pit_channel_output(struct pit_channel *c, uint64_t tick)
     case MODE_TERMINAL_COUNT:
         return e >= c->count;
     case MODE_ONE_SHOT:
-        return before(tick, c->start) || e >= c->count;
+        return before(tick, c->start) ? !c->retriggered : e >= c->count;
     case MODE_RATE:
         return e % c->count != c->count - 1;
     case MODE_SQUARE:
@@ -247,8 +247,10 @@ void pit_channel_set_gate(struct pit_channel *c, uint64_t tick, bool gate)
     if (was == gate)
         return;
     if (gate_triggered(c)) {
-        if (gate && (c->next != 0 || c->loaded))
-            start_now(c, tick, c->next != 0 ? c->next : c->count);
+        if (!gate || (c->next == 0 && !c->loaded))
+            return;
+        c->retriggered = !pit_channel_output(c, tick);
+        start_now(c, tick, c->next != 0 ? c->next : c->count);
     } else if (!c->loaded) {
         return;
     } else if (!gate) {
@@ -313,8 +315,8 @@ uint8_t pit_channel_read(struct pit_channel *c, uint64_t tick)
 bool pit_channel_sane(const struct pit_channel *c, uint64_t tick)
 {
     uint64_t limit = tick + 2 * BINARY_RANGE; /* nothing is planned further ahead than a period */
-    const uint8_t flags[] = {c->loaded,         c->gate,         c->paused,     c->count_latched,
-                             c->status_latched, c->write_second, c->read_second};
+    const uint8_t flags[] = {c->loaded,         c->gate,         c->paused,      c->count_latched,
+                             c->status_latched, c->write_second, c->read_second, c->retriggered};
 
     for (unsigned i = 0; i < sizeof(flags); i++)
         if (flags[i] > 1)

@@ -45,7 +45,8 @@ struct pit_channel {
     uint8_t status_latched;
     uint8_t write_second; /* the next byte is the upper one */
     uint8_t read_second;
-    uint8_t reserved[4];
+    uint8_t retriggered; /* mode 1: while its output was low, which it stays */
+    uint8_t reserved[3];
 };
 
 void pit_channel_reset(struct pit_channel *c, bool gate);
