@@ -75,7 +75,8 @@ def vm_config(kernel, initrd, cmdline, memory, cpus, name="debian"):
     if initrd:
         lines.append(f"initrd = {initrd}")
     if cmdline:
-        lines.append(f"cmdline = {cmdline}")
+        quoted = cmdline.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'cmdline = "{quoted}"')
     return "\n".join(lines) + "\n"
 
 
@@ -93,6 +94,7 @@ def read_config(path):
         return text, modules
     for section in parser.sections():
         for key, value in parser.items(section):
+            value = (value or "").strip('"')
             if key in FILE_KEYS and value:
                 modules[value] = _find(value, os.path.dirname(os.path.abspath(path)), path)
     return text, modules

@@ -20,6 +20,41 @@ $(B)/host/test_%: $(B)/host/tests/unit/test_%.o $(HOST_OBJS)
 .PRECIOUS: $(B)/host/%.o
 -include $(HOST_OBJS:.o=.d) $(UNIT_SRCS:%.c=$(B)/host/%.d)
 
+# ------------------------------------------------------------------ what to call
+
 .PHONY: test-unit
 test-unit: $(UNIT_TESTS)
 	@scripts/run-unit $(UNIT_TESTS)
+
+-include tests/guests/guests.mk
+
+.PHONY: lint
+lint: | need-lint
+	@scripts/lint
+
+# TESTS=PATTERN runs the cases whose name matches; JOBS=N of them at a time.
+E2E := tests/e2e/run
+E2E_NEEDS := $(B)/tithe.elf guest
+.PHONY: test-e2e test-e2e-quick test-e2e-all
+test-e2e: $(E2E_NEEDS) | need-e2e need-run-bochs need-run-qemu
+	@$(E2E)
+test-e2e-quick: $(E2E_NEEDS) | need-e2e need-run-bochs need-run-qemu
+	@$(E2E) --quick
+test-e2e-all: $(E2E_NEEDS) | need-e2e need-run-bochs need-run-qemu
+	@$(E2E) --all
+
+# A few guest kernels that touch most of the machine, for test-quick.
+.PHONY: test-guests-quick
+test-guests-quick:
+	@$(MAKE) --no-print-directory test-guests ONLY="$(QUICK_GUESTS)"
+QUICK_GUESTS ?= cpuid msr
+
+# The last line of each is "N passed, N failed" over everything.
+RUN_TESTS = MAKE="$(MAKE)" scripts/run-tests
+.PHONY: test test-quick test-all
+test:
+	@$(RUN_TESTS) lint test-unit test-guests test-e2e
+test-quick:
+	@$(RUN_TESTS) lint test-unit test-guests-quick test-e2e-quick
+test-all:
+	@$(RUN_TESTS) lint test-unit test-guests test-e2e-all
