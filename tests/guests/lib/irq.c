@@ -131,8 +131,15 @@ void cmos_write(uint8_t index, uint8_t value)
     out8(CMOS_DATA, value);
 }
 
+/* An interrupt that went away between request and acknowledge: no EOI. */
+static void ignore_spurious(struct trap_frame *f)
+{
+    (void)f;
+}
+
 void apic_init(void)
 {
+    trap_set_handler(APIC_SPURIOUS_VECTOR, ignore_spurious);
     apic_write(APIC_SVR, APIC_SVR_ENABLE | APIC_SPURIOUS_VECTOR);
     apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
     apic_write(APIC_LVT_LINT0, APIC_DM_EXTINT);
