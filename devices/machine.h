@@ -26,12 +26,16 @@ struct lapic;
 struct pic;
 struct ioapic;
 struct uart;
+struct pci;
+struct acpi_pm;
+struct i8042;
 
 struct machine_config {
     unsigned nr_vcpus;
     uint64_t ram_bytes;      /* in all */
     uint64_t apic_shift;     /* the local APICs' timer clock is the TSC >> apic_shift */
     struct chardev com[4];   /* write NULL: no such port */
+    bool debug_console;      /* ports 0xE9 and 0x402 write to the VM's log */
 };
 
 /* What the local APICs want from their vCPUs. vcpu is an index. */
@@ -54,6 +58,9 @@ struct machine {
     struct pic *pic;
     struct ioapic *ioapic;
     struct uart *uart[4];
+    struct pci *pci;
+    struct acpi_pm *acpi_pm;
+    struct i8042 *i8042;
     struct list devices;
     uint16_t isa_level; /* level of each ISA IRQ */
     /* Counts changes of what lapic_eoi_exit_bitmap says because of the IOAPIC. */

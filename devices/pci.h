@@ -48,7 +48,10 @@ struct pci_function {
     const char *name;
     const struct pci_ops *ops;
     uint8_t slot;
-    bool intx_asserted;
+    uint8_t next_capability; /* offset where there is room for one */
+    uint8_t last_capability; /* offset of the pointer that the next one extends */
+    bool intx_requested;     /* by the device */
+    bool intx_driven;        /* requested, and not disabled by the guest */
     uint8_t config[PCI_CONFIG_SIZE];
     uint8_t write_mask[PCI_CONFIG_SIZE]; /* bits that a guest can write */
     uint8_t clear_mask[PCI_CONFIG_SIZE]; /* bits that writing 1 clears */
