@@ -114,7 +114,7 @@ int lapic_pending(struct lapic *l);
 int lapic_in_service(struct lapic *l);
 /* Counts IRR and ISR anew: for an owner that turns virtual_delivery off. */
 void lapic_rescan(struct lapic *l);
-/* The vector goes from IRR to ISR: it is being injected. */
+/* The vector goes from IRR to ISR: it is being injected. One that lapic_pending returned. */
 void lapic_accept(struct lapic *l, int vector);
 /* An EOI, without virtual delivery; with it: EOI-induced exit for that vector. */
 void lapic_eoi(struct lapic *l);

@@ -5,13 +5,13 @@
 #include "devices/ioapic.h"
 #include "devices/lapic_internal.h"
 
-static void set_vector(struct lapic *l, unsigned bank, uint8_t *words, unsigned vector)
+static inline void set_vector(struct lapic *l, unsigned bank, uint8_t *words, unsigned vector)
 {
     *lapic_word(l, bank, vector / 32) |= 1u << (vector % 32);
     *words |= (uint8_t)(1u << (vector / 32));
 }
 
-static void clear_vector(struct lapic *l, unsigned bank, uint8_t *words, unsigned vector)
+static inline void clear_vector(struct lapic *l, unsigned bank, uint8_t *words, unsigned vector)
 {
     uint32_t *word = lapic_word(l, bank, vector / 32);
 
@@ -95,13 +95,18 @@ static void __attribute__((noinline)) fold_pir(struct lapic *l)
     }
 }
 
-int lapic_sync(struct lapic *l)
+static inline int sync_pending(struct lapic *l)
 {
     if (unlikely(__atomic_load_n(&l->pir.control, __ATOMIC_ACQUIRE) & LAPIC_PIR_ON))
         fold_pir(l);
     if (unlikely(l->virtual_delivery))
         l->irr_words = scan_words(l, LAPIC_IRR);
     return lapic_highest(l, LAPIC_IRR, l->irr_words);
+}
+
+int lapic_sync(struct lapic *l)
+{
+    return sync_pending(l);
 }
 
 /* Nothing was ever posted: for reset. */
@@ -116,42 +121,52 @@ void lapic_drop_pending(struct lapic *l)
 
 /* ------------------------------------------------------------------ priorities */
 
-int lapic_in_service(struct lapic *l)
+static inline int in_service(struct lapic *l)
 {
     if (unlikely(l->virtual_delivery))
         l->isr_words = scan_words(l, LAPIC_ISR);
     return lapic_highest(l, LAPIC_ISR, l->isr_words);
 }
 
+int lapic_in_service(struct lapic *l)
+{
+    return in_service(l);
+}
+
 /* SDM 11.8.3.1. The TPR is read from the page: with a TPR shadow the CPU writes it there. */
-uint8_t lapic_ppr(struct lapic *l)
+static inline unsigned processor_priority(struct lapic *l)
 {
     unsigned tpr = lapic_reg(l, LAPIC_TPR) & 0xff;
-    int vector = lapic_in_service(l);
+    int vector = in_service(l);
     unsigned service = vector < 0 ? 0 : LAPIC_CLASS((unsigned)vector);
 
-    return (uint8_t)(LAPIC_CLASS(tpr) >= service ? tpr : service);
+    return LAPIC_CLASS(tpr) >= service ? tpr : service;
+}
+
+uint8_t lapic_ppr(struct lapic *l)
+{
+    return (uint8_t)processor_priority(l);
 }
 
 void lapic_update_ppr(struct lapic *l)
 {
-    lapic_set_reg(l, LAPIC_PPR, lapic_ppr(l));
+    lapic_set_reg(l, LAPIC_PPR, processor_priority(l));
 }
 
 int lapic_pending(struct lapic *l)
 {
-    int vector = lapic_sync(l);
+    int vector = sync_pending(l);
 
     if (likely(vector < 0))
         return -1;
-    return LAPIC_CLASS(vector) > LAPIC_CLASS(lapic_ppr(l)) ? vector : -1;
+    return LAPIC_CLASS((unsigned)vector) > LAPIC_CLASS(processor_priority(l)) ? vector : -1;
 }
 
 void lapic_accept(struct lapic *l, int vector)
 {
     clear_vector(l, LAPIC_IRR, &l->irr_words, (uint8_t)vector);
     set_vector(l, LAPIC_ISR, &l->isr_words, (uint8_t)vector);
-    lapic_update_ppr(l);
+    lapic_set_reg(l, LAPIC_PPR, LAPIC_CLASS((unsigned)vector)); /* it is above all others */
 }
 
 /* ------------------------------------------------------------------ end of interrupt */
@@ -182,12 +197,12 @@ void lapic_eoi_vector(struct lapic *l, uint8_t vector)
 
 void lapic_eoi(struct lapic *l)
 {
-    int vector = lapic_in_service(l);
+    int vector = in_service(l);
 
     if (unlikely(vector < 0))
         return;
     clear_vector(l, LAPIC_ISR, &l->isr_words, (unsigned)vector);
-    lapic_update_ppr(l);
+    lapic_set_reg(l, LAPIC_PPR, processor_priority(l));
     if (unlikely(level_triggered(l, (unsigned)vector)))
         lapic_eoi_vector(l, (uint8_t)vector);
 }

@@ -1,9 +1,11 @@
-/* The local APIC: registers, modes, priorities, IPIs, what kernels do with it. Timer:
- * test_lapic_timer. */
+/* The local APIC: registers, modes, priorities, IPIs, what kernels do with it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
 #include "devices/lapic.h"
 #include "lib/bitmap.h"
 #include "lib/string.h"
@@ -559,6 +561,88 @@ static void after_the_cpu_wrote(void **state)
     lapic_written(f->l, 0xff0); /* outside: nothing */
 }
 
+/* ------------------------------------------------------------------ posting from elsewhere */
+
+#define POSTERS 2
+#define POSTS   100000
+
+/* An owner that looks at its APIC only when it was woken, and posters that wait for each vector. */
+struct post_race {
+    struct lapic *l;
+    uint32_t woken, posters_left;
+    uint8_t in_flight[256];
+};
+
+struct poster {
+    struct post_race *race;
+    uint8_t first_vector;
+};
+
+static void race_wake(void *opaque, unsigned vcpu UNUSED)
+{
+    struct post_race *race = opaque;
+
+    __atomic_store_n(&race->woken, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *poster_main(void *opaque)
+{
+    struct poster *p = opaque;
+
+    for (unsigned n = 0; n < POSTS; n++) {
+        uint8_t vector = (uint8_t)(p->first_vector + n % 4);
+
+        while (__atomic_exchange_n(&p->race->in_flight[vector], 1, __ATOMIC_SEQ_CST) != 0)
+            sched_yield(); /* not taken yet: it is if no wake-up gets lost */
+        lapic_post(p->race->l, vector, n & 1);
+    }
+    __atomic_fetch_sub(&p->race->posters_left, 1, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+static void race_take(struct post_race *race)
+{
+    int vector;
+
+    while ((vector = lapic_pending(race->l)) >= 0) {
+        lapic_accept(race->l, vector);
+        __atomic_store_n(&race->in_flight[vector], 0, __ATOMIC_SEQ_CST);
+        lapic_eoi(race->l);
+    }
+}
+
+static void no_post_is_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct machine_cpu_ops ops = fake_cpu_ops;
+    struct post_race race = {.l = f->l, .posters_left = POSTERS};
+    struct poster poster[POSTERS];
+    pthread_t thread[POSTERS];
+    time_t limit = time(NULL) + 60;
+
+    ops.wake = race_wake;
+    f->m.cpu_ops = &ops;
+    f->m.cpu_opaque = &race;
+    for (unsigned i = 0; i < POSTERS; i++) {
+        poster[i] = (struct poster){&race, (uint8_t)(0x3e + 0x40 * i)};
+        assert_int_equal(pthread_create(&thread[i], NULL, poster_main, &poster[i]), 0);
+    }
+    while (__atomic_load_n(&race.posters_left, __ATOMIC_SEQ_CST) != 0) {
+        if (__atomic_exchange_n(&race.woken, 0, __ATOMIC_SEQ_CST) != 0)
+            race_take(&race);
+        else
+            sched_yield();
+        assert_true(time(NULL) < limit);
+    }
+    for (unsigned i = 0; i < POSTERS; i++)
+        pthread_join(thread[i], NULL);
+    race_take(&race);
+    for (unsigned v = 0; v < 256; v++)
+        assert_int_equal(race.in_flight[v], 0);
+    f->m.cpu_ops = &fake_cpu_ops;
+    f->m.cpu_opaque = &f->host;
+}
+
 /* ------------------------------------------------------------------ random use */
 
 struct model {
@@ -647,6 +731,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(lint_pins, setup, teardown),
         cmocka_unit_test_setup_teardown(extint_message, setup, teardown),
         cmocka_unit_test_setup_teardown(after_the_cpu_wrote, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_post_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(same_as_a_model, setup, teardown),
     };
 
