@@ -86,8 +86,9 @@ static void main_with_stack(void)
     clock_init();
     apic_init();
     ioapic_init();
+    timer_init_interrupts();
     apic_timer_calibrate();
-    timer_init_cpu();
+    apic_timer_init();
     console_init_interrupts();
     print_interrupts();
     smp_start(wait_until_ready);

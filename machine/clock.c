@@ -20,7 +20,7 @@
 #define ROUND_US      2000
 #define LONG_ROUND_US 25000 /* when short rounds are too coarse */
 #define GOOD_PPM      200
-#define SPIN_MAX      100000000 /* reads, until a timer is taken for dead */
+#define STALL_MAX     1000000 /* reads of one value, until a timer is taken for dead */
 #define CPUID_OFF_PPM 10000
 
 #define PM_TIMER_HZ     3579545
@@ -141,15 +141,30 @@ static struct sample take_sample(const struct reference *r)
     return best;
 }
 
+/* Waits until the reference has come this far; false: it stands still. */
+static bool wait_reference(const struct reference *r, uint64_t start, uint64_t wanted)
+{
+    uint64_t last = start, now;
+
+    for (unsigned stalled = 0; stalled < STALL_MAX; stalled++) {
+        now = r->read();
+        if (((now - start) & r->mask) >= wanted)
+            return true;
+        if (now != last)
+            stalled = 0;
+        last = now;
+    }
+    return false;
+}
+
 /* One round; *ppm is how far off it may be. 0: the reference stands still. */
 static uint64_t measure(const struct reference *r, unsigned us, uint64_t *ppm)
 {
-    uint64_t wanted = mul_div(us, r->hz, 1000000), spins = 0, elapsed, ticks;
+    uint64_t wanted = mul_div(us, r->hz, 1000000), elapsed, ticks;
     struct sample start = take_sample(r), end;
 
-    while (((r->read() - start.reference) & r->mask) < wanted)
-        if (++spins > SPIN_MAX / (1 + wanted) + 100000)
-            return 0;
+    if (!wait_reference(r, start.reference, wanted))
+        return 0;
     end = take_sample(r);
     elapsed = (end.reference - start.reference) & r->mask;
     ticks = end.tsc - start.tsc;

@@ -30,6 +30,7 @@ enum reg {
 #define MCR_OUT2       BIT(3) /* lets the interrupt out on a PC */
 #define LSR_DATA       BIT(0)
 #define LSR_TX_EMPTY   BIT(5) /* the transmit FIFO */
+#define LSR_TX_DONE    BIT(6) /* and the last character is on its way */
 #define DIVISOR_115200 1
 #define FIFO_SIZE      16
 #define FLUSH_PATIENCE 1000000 /* reads of LSR; a character takes about 100 us */
@@ -102,11 +103,11 @@ void serial_pump(void)
         put(REG_IER, IER_RX | (empty() ? 0 : IER_TX));
 }
 
-/* Waits until the transmitter takes more; false: it does not. */
-static bool wait_ready(void)
+/* Waits for a bit of LSR; false: it does not come. */
+static bool wait_status(uint8_t bit)
 {
     for (unsigned i = 0; i < FLUSH_PATIENCE; i++) {
-        if (get(REG_LSR) & LSR_TX_EMPTY)
+        if (get(REG_LSR) & bit)
             return true;
         cpu_pause();
     }
@@ -116,12 +117,12 @@ static bool wait_ready(void)
 void serial_flush(void)
 {
     while (port.present && !port.dead && !empty()) {
-        port.dead = !wait_ready();
+        port.dead = !wait_status(LSR_TX_EMPTY);
         serial_pump();
     }
-    /* The last characters have left the ring, but not the FIFO. */
+    /* The last characters have left the ring, but not yet the port. */
     if (port.present && !port.dead)
-        port.dead = !wait_ready();
+        port.dead = !wait_status(LSR_TX_DONE);
 }
 
 void serial_enable_interrupts(void)

@@ -78,7 +78,7 @@ void smp_ap_main(struct percpu *cpu)
     wrmsr(MSR_GS_BASE, (uintptr_t)cpu);
     apic_init_this_cpu();
     setup_nmi_inputs();
-    timer_init_cpu();
+    apic_timer_init();
     __atomic_store_n(&cpu->online, true, __ATOMIC_RELEASE);
     ap_next();
 }

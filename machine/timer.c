@@ -112,10 +112,9 @@ void timer_init_queue(struct percpu *cpu)
     cpu->timer_armed = TIMER_NEVER;
 }
 
-void timer_init_cpu(void)
+void timer_init_interrupts(void)
 {
     interrupt_register(HOST_VECTOR_TIMER, timer_interrupt);
     interrupt_register(HOST_VECTOR_KICK, kick_interrupt);
     interrupt_register(HOST_VECTOR_POSTED, kick_interrupt);
-    apic_timer_init();
 }

@@ -6,7 +6,7 @@ struct percpu;
 
 /* Before anything is armed on cpu. */
 void timer_init_queue(struct percpu *cpu);
-/* On the CPU itself: its hardware timer. */
-void timer_init_cpu(void);
+/* The handlers of the timer's and kicks' interrupts; before the APIC timer is tried. */
+void timer_init_interrupts(void);
 
 #endif
