@@ -74,8 +74,8 @@ struct lapic {
     bool timer_running;  /* it will fire once more */
     bool extint;         /* an ExtINT message from the IOAPIC: the PIC has something for us */
     uint8_t lint_level, lint_remote_irr; /* bit n: of LINTn */
-    uint32_t errors;       /* ESR bits since the last write to ESR; atomic */
-    uint64_t timer_min;    /* periodic timers do not fire closer together than this */
+    uint32_t errors;                     /* ESR bits since the last write to ESR; atomic */
+    uint64_t timer_min;                  /* periodic timers do not fire closer together than this */
 };
 
 /* The instance for vcpu; page is given by the caller (page aligned, zeroed). Used by machine. */

@@ -63,6 +63,8 @@ static inline int lapic_highest(struct lapic *l, unsigned bank, unsigned words)
 uint8_t lapic_ppr(struct lapic *l);
 void lapic_update_ppr(struct lapic *l);
 void lapic_drop_pending(struct lapic *l);
+/* Posts a fixed interrupt, or notes the error when the vector is one that cannot be received. */
+void lapic_post_checked(struct lapic *l, uint8_t vector, bool level);
 /* An interrupt of the APIC's own, as an LVT entry describes it. */
 void lapic_local_interrupt(struct lapic *l, uint32_t lvt);
 void lapic_error(struct lapic *l, uint32_t esr_bit);

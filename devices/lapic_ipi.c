@@ -6,6 +6,7 @@
 #define ICR_ASSERT          BIT(14)
 #define ICR_LEVEL           BIT(15)
 #define ICR_SHORTHAND_SHIFT 18
+#define ICR_NOT_PLAIN       (ICR_LOGICAL | LVT_MODE | 3u << ICR_SHORTHAND_SHIFT)
 
 enum icr_shorthand {
     TO_DEST = 0,
@@ -197,9 +198,26 @@ static bool may_send(struct lapic *l, uint32_t icr, const struct message *msg)
     return true;
 }
 
+/* What nearly all IPIs are: an ordinary vector to one other CPU. False when it is not that. */
+static bool send_plain(struct machine *m, uint32_t icr, uint32_t dest)
+{
+    struct lapic *to;
+
+    if ((icr & ICR_NOT_PLAIN) || dest >= m->config.nr_vcpus || (uint8_t)icr < LAPIC_FIRST_VECTOR)
+        return false;
+    to = m->lapic[dest];
+    if (lapic_enabled(to) && takes_fixed(to))
+        lapic_post(to, (uint8_t)icr, false);
+    return true;
+}
+
 void lapic_send_ipi(struct lapic *l, uint32_t icr, uint32_t dest)
 {
-    struct message msg = {
+    struct message msg;
+
+    if (likely(send_plain(l->machine, icr, dest)))
+        return;
+    msg = (struct message){
         .dest = dest,
         .logical = icr & ICR_LOGICAL,
         .broadcast = dest == (lapic_x2apic(l) ? BROADCAST_X2APIC : BROADCAST_XAPIC),

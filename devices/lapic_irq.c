@@ -38,7 +38,7 @@ void lapic_rescan(struct lapic *l)
 /* ------------------------------------------------------------------ posting */
 
 /* What the TMR will say of the vector once it is accepted. */
-static void note_trigger(struct lapic *l, uint8_t vector, bool level)
+static inline void note_trigger(struct lapic *l, uint8_t vector, bool level)
 {
     uint8_t *byte = &l->pending_eoi_levels[vector / 8], bit = (uint8_t)(1u << (vector % 8));
     bool was = __atomic_load_n(byte, __ATOMIC_RELAXED) & bit;
@@ -69,7 +69,7 @@ void lapic_post(struct lapic *l, uint8_t vector, bool level)
 }
 
 /* 32 posted vectors become pending; their TMR bits follow how they were posted. */
-static void fold_word(struct lapic *l, unsigned word, uint32_t posted)
+static inline void fold_word(struct lapic *l, unsigned word, uint32_t posted)
 {
     const uint32_t *levels = (const uint32_t *)(const void *)l->pending_eoi_levels;
     uint32_t *tmr = lapic_word(l, LAPIC_TMR, word);
@@ -221,7 +221,7 @@ void lapic_eoi_exit_bitmap(struct lapic *l, uint64_t bitmap[4])
 
 /* ------------------------------------------------------------------ local sources */
 
-static void post_checked(struct lapic *l, uint8_t vector, bool level)
+void lapic_post_checked(struct lapic *l, uint8_t vector, bool level)
 {
     if (unlikely(vector < LAPIC_FIRST_VECTOR))
         lapic_error(l, ESR_RECEIVE_ILLEGAL_VECTOR);
@@ -235,7 +235,7 @@ void lapic_local_interrupt(struct lapic *l, uint32_t lvt)
 
     switch ((lvt & LVT_MODE) >> LVT_MODE_SHIFT) {
     case LAPIC_FIXED:
-        post_checked(l, lvt & LVT_VECTOR, lvt & LVT_REMOTE_IRR);
+        lapic_post_checked(l, lvt & LVT_VECTOR, lvt & LVT_REMOTE_IRR);
         break;
     case LAPIC_NMI:
         m->cpu_ops->nmi(m->cpu_opaque, l->vcpu);

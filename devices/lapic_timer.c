@@ -73,8 +73,8 @@ static void timer_fire(struct timer *t, uint64_t now)
         l->tsc_deadline = 0;
     else if (l->timer_mode == TIMER_PERIODIC)
         timer_next_period(l, now);
-    if (!(lvt & LVT_MASKED))
-        lapic_local_interrupt(l, lvt);
+    if (!(lvt & LVT_MASKED)) /* always fixed: the entry has no delivery mode */
+        lapic_post_checked(l, lvt & LVT_VECTOR, false);
 }
 
 void lapic_timer_init(struct lapic *l)
