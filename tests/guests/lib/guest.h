@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "irq.h"
+#include "mode32.h"
 #include "power.h"
 #include "segment.h"
 #include "timing.h"
