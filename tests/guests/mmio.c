@@ -64,11 +64,11 @@ static void check_forms(void)
     apic_write(APIC_TMR_INITIAL, 0);
 }
 
-#define LOAD(insn, type, at)                                                                       \
-    ({                                                                                             \
-        type v_ = 0;                                                                               \
-        asm volatile(insn : "+r"(v_) : "r"(at) : "memory", "cc");                                  \
-        v_;                                                                                        \
+#define LOAD(insn, type, at)                                      \
+    ({                                                            \
+        type v_ = 0;                                              \
+        asm volatile(insn : "+r"(v_) : "r"(at) : "memory", "cc"); \
+        v_;                                                       \
     })
 
 static void check_sizes(void)
@@ -84,9 +84,12 @@ static void check_sizes(void)
     CHECK_EQ("movzx-16", LOAD("movzwq (%1), %0", uint64_t, at), 0xffff);
     CHECK_EQ("movsx-8", LOAD("movsbq (%1), %0", uint64_t, at), ~0ul);
     CHECK_EQ("movsx-16", LOAD("movswl (%1), %k0", uint64_t, at), 0xffffffff);
-    CHECK_EQ("movbe", cpuid(1, 0).ecx & BIT(22) ? LOAD("movbel (%1), %0", uint32_t, at)
-                                                : 0xffffffff, 0xffffffff);
-    asm volatile("movb $0, (%0); movw $0, (%0); movl $0, (%0); movq $0, (%0)" : : "r"(at)
+    CHECK_EQ("movbe",
+             cpuid(1, 0).ecx & BIT(22) ? LOAD("movbel (%1), %0", uint32_t, at) : 0xffffffff,
+             0xffffffff);
+    asm volatile("movb $0, (%0); movw $0, (%0); movl $0, (%0); movq $0, (%0)"
+                 :
+                 : "r"(at)
                  : "memory");
     CHECK_EQ("stores-dropped", LOAD("movq (%1), %0", uint64_t, at), ~0ul);
     asm volatile("xor %%eax, %%eax; movb (%1), %%ah" : "=&a"(v) : "r"(at) : "memory", "cc");

@@ -1,15 +1,16 @@
-/* Processor modes: protected mode of 32 and 16 bits, real and big real mode, paging of all kinds. */
+/* Processor modes: protected mode of 32 and 16 bits, real and big real mode, paging of all kinds.
+ */
 #include "lib/guest.h"
 
-#define LOW           0x8000ul /* as in modes.asm */
-#define SEL_SMALL     SEL_FREE
-#define SEL_GATE      (SEL_FREE + 0x08)
-#define SEL_C16       (SEL_FREE + 0x10)
-#define CALL_GATE32   0x8cul
-#define VIRTUAL_4M    0x200 /* page directory entry of 0x80000000 */
-#define HEADER_MAGIC  0x1badb002
-#define ERR_P         1
-#define ERR_W         2
+#define LOW          0x8000ul /* as in modes.asm */
+#define SEL_SMALL    SEL_FREE
+#define SEL_GATE     (SEL_FREE + 0x08)
+#define SEL_C16      (SEL_FREE + 0x10)
+#define CALL_GATE32  0x8cul
+#define VIRTUAL_4M   0x200 /* page directory entry of 0x80000000 */
+#define HEADER_MAGIC 0x1badb002
+#define ERR_P        1
+#define ERR_W        2
 
 extern const char protected32[], paging32[], paging_pae[], real_mode[], real_start[], real_end[];
 extern const char gate_target[], code16[];
@@ -49,8 +50,7 @@ static void check_protected(void)
         segment_make((uint32_t)(uint64_t)modes_buffer, 0xfff, SEG_DATA, SEG_32);
     *segment_descriptor(SEL_GATE) = (gate & 0xffff) | (uint64_t)SEL_CODE32 << 16 |
                                     CALL_GATE32 << 40 | (gate >> 16 & 0xffff) << 48;
-    *segment_descriptor(SEL_C16) =
-        segment_make((uint32_t)(uint64_t)code16, 0xffff, SEG_CODE, 0);
+    *segment_descriptor(SEL_C16) = segment_make((uint32_t)(uint64_t)code16, 0xffff, SEG_CODE, 0);
     CHECK("p32-came-back", mode32_call(protected32));
     mode32_check(results, ARRAY_SIZE(results));
 }

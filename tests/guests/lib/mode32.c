@@ -24,8 +24,8 @@ void mode32_set_gate(unsigned vector, unsigned dpl)
 {
     uint64_t entry = stubs32[vector];
 
-    idt32[vector] = (entry & 0xffff) | (uint64_t)SEL_CODE32 << 16 |
-                    (GATE32 | dpl << 5) << 40 | (entry >> 16 & 0xffff) << 48;
+    idt32[vector] = (entry & 0xffff) | (uint64_t)SEL_CODE32 << 16 | (GATE32 | dpl << 5) << 40 |
+                    (entry >> 16 & 0xffff) << 48;
 }
 
 static void reload_tr(void)
@@ -35,11 +35,14 @@ static void reload_tr(void)
     asm volatile("ltr %w0" : : "r"(SEL_TSS) : "memory");
 }
 
+void mode32_init(void)
+{
+    for (unsigned v = 0; v < 256; v++)
+        mode32_set_gate(v, 0);
+}
+
 bool mode32_call(const void *code)
 {
-    if (idt32[0] == 0)
-        for (unsigned v = 0; v < 256; v++)
-            mode32_set_gate(v, 0);
     mode32_enter(code);
     trap_load_idt();
     reload_tr();

@@ -13,6 +13,8 @@ struct trap32 {
 extern volatile struct trap32 trap32_frame;
 extern volatile uint32_t trap32_cr2;
 
+/* Fills the 32-bit IDT. Called before guest_main. */
+void mode32_init(void);
 /*
  * Runs 32-bit code without paging, interrupts off, until it returns; false when a trap came that
  * it did not expect. Segments, TR and IDT are restored.

@@ -55,6 +55,7 @@ void guest_start(uint32_t magic, uint32_t info)
     console_init();
     segment_init();
     trap_init();
+    mode32_init();
     pic_init();
     if (magic == MULTIBOOT_LOADED)
         copy_info((const struct multiboot_info *)(uint64_t)info);
