@@ -197,6 +197,25 @@ static void disassemble(const char *dir, const char *name, const uint8_t *t, con
     assert_int_equal(fclose(f), 0);
 }
 
+/* Runs methods of the DSDT in dir with ACPICA's interpreter; its output must have a line. */
+static void execute(const char *dir, const char *commands, const char *expect)
+{
+    char line[400];
+    bool found = false;
+    FILE *f;
+
+    snprintf(line, sizeof(line), "cd %s && timeout 20 acpiexec -b '%s' dsdt.aml 2>&1", dir,
+             commands);
+    f = popen(line, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f) != NULL) {
+        found |= strstr(line, expect) != NULL;
+        assert_null(strstr(line, "Exception"));
+    }
+    assert_int_equal(pclose(f), 0);
+    assert_true(found);
+}
+
 static void test_iasl(void **state)
 {
     char dir[] = "/tmp/tithe-acpi-XXXXXX", command[100];
@@ -210,6 +229,11 @@ static void test_iasl(void **state)
     disassemble(dir, "madt", t.madt, "Local Apic ID : 02");
     disassemble(dir, "xsdt", t.xsdt, "ACPI Table Address   1");
     disassemble(dir, "rsdt", t.rsdt, "ACPI Table Address   1");
+    execute(dir, "execute \\_SB.PCI0._PRT", "Contains 128 Elements");
+    execute(dir, "execute \\_SB.PCI0._PRT", "[Integer] = 000000000000000B"); /* with the PICs */
+    execute(dir, "execute \\_PIC 1;execute \\_SB.PCI0._PRT", "[Integer] = 0000000000000013");
+    execute(dir, "execute \\_SB.PCI0.COM1._STA", "[Integer] = 000000000000000F");
+    execute(dir, "execute \\_SB.PCI0.COM2._STA", "[Integer] = 0000000000000000");
     /* What was disassembled compiles again. */
     snprintf(command, sizeof(command), "cd %s && iasl -vs -we dsdt.dsl > again.log 2>&1", dir);
     assert_int_equal(system(command), 0);

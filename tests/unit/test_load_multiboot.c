@@ -98,7 +98,7 @@ struct run {
 
 static void load(struct run *run, const struct kernel *k, size_t initrd_size, const char *cmdline)
 {
-    uint8_t *file = malloc(k->size + 1), *initrd = malloc(initrd_size + 1);
+    uint8_t *file = malloc(k->size == 0 ? 1 : k->size), *initrd = malloc(initrd_size + 1);
     struct load_request r = {.memory = &run->ram.memory,
                              .kernel = file,
                              .kernel_size = k->size,
@@ -107,8 +107,6 @@ static void load(struct run *run, const struct kernel *k, size_t initrd_size, co
                              .initrd_size = initrd_size};
 
     memcpy(file, k->file, k->size);
-    file = realloc(file, k->size == 0 ? 1 : k->size);
-    r.kernel = file;
     memset(initrd, 0xab, initrd_size);
     guest_ram_init(&run->ram, RAM, RAM);
     run->why[0] = '\0';
