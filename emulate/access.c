@@ -143,12 +143,13 @@ static enum emu_result write_memory(struct emu_ctx *c, const struct emu_insn *i,
 enum emu_result emu_get_operand(struct emu_ctx *c, const struct emu_insn *i,
                                 const struct emu_operand *o, uint64_t *value)
 {
-    switch (o->kind) {
-    case EMU_OPERAND_MEM:
+    if (o->kind == EMU_OPERAND_MEM)
         return read_memory(c, i, o->size, value);
-    case EMU_OPERAND_REG:
+    if (o->kind == EMU_OPERAND_REG) {
         *value = emu_reg(c, o->reg, o->size);
         return EMU_OK;
+    }
+    switch (o->kind) {
     case EMU_OPERAND_REG_HIGH:
         *value = c->regs[o->reg] >> 8 & 0xff;
         return EMU_OK;

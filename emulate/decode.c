@@ -1,10 +1,14 @@
 /*
- * Decoding: prefixes, opcode look-up, ModRM, operands. Nothing is cleared in advance: each field
- * of the result is written once, since a device access pays for every instruction spent here.
+ * Decoding: prefixes, opcode look-up, ModRM, operands. A device access pays for every instruction
+ * spent here: nothing is cleared in advance, each field of the result is written once, and the
+ * decoder's state is only ever given to inlined functions, so that the compiler keeps it in
+ * registers; what is rare works on a copy.
  */
 #include "emulate/decoder.h"
 
 #define MOD_REGISTER 3
+
+#define OPCODE_MOVSXD 0x63
 
 /* What the ModRM byte's r/m means with 16-bit addresses (SDM vol. 2 table 2-1). */
 static const struct {
@@ -14,17 +18,34 @@ static const struct {
     {EMU_RSI, EMU_NO_REG}, {EMU_RDI, EMU_NO_REG}, {EMU_RBP, EMU_NO_REG}, {EMU_RBX, EMU_NO_REG},
 };
 
-static uint32_t load16(const uint8_t *p)
+EMU_INLINE uint32_t load16(const uint8_t *p)
 {
     return p[0] | (uint32_t)p[1] << 8;
 }
 
-static uint32_t load32(const uint8_t *p)
+EMU_INLINE uint32_t load32(const uint8_t *p)
 {
     return load16(p) | load16(p + 2) << 16;
 }
 
-static bool fetch_unsigned(struct emu_decoder *d, unsigned size, uint64_t *value)
+EMU_INLINE bool fetch_signed8(struct emu_decoder *d, int64_t *value)
+{
+    if (d->pos >= d->len)
+        return false;
+    *value = (int8_t)d->bytes[d->pos++];
+    return true;
+}
+
+EMU_INLINE bool fetch_signed32(struct emu_decoder *d, int64_t *value)
+{
+    if (d->len - d->pos < 4)
+        return false;
+    *value = (int32_t)load32(d->bytes + d->pos);
+    d->pos += 4;
+    return true;
+}
+
+EMU_INLINE bool fetch_unsigned(struct emu_decoder *d, unsigned size, uint64_t *value)
 {
     const uint8_t *p = d->bytes + d->pos;
 
@@ -42,7 +63,7 @@ static bool fetch_unsigned(struct emu_decoder *d, unsigned size, uint64_t *value
     return true;
 }
 
-bool emu_fetch_signed(struct emu_decoder *d, unsigned size, int64_t *value)
+EMU_INLINE bool fetch_signed(struct emu_decoder *d, unsigned size, int64_t *value)
 {
     uint64_t v;
 
@@ -52,30 +73,16 @@ bool emu_fetch_signed(struct emu_decoder *d, unsigned size, int64_t *value)
     return true;
 }
 
-bool emu_fetch_byte(struct emu_decoder *d, uint8_t *b)
-{
-    if (d->pos >= d->len)
-        return false;
-    *b = d->bytes[d->pos++];
-    return true;
-}
-
-/* The bytes ran out: is that the caller's or the architecture's limit? */
-enum emu_decoded emu_out_of_bytes(const struct emu_decoder *d)
-{
-    return d->len == EMU_MAX_INSN ? EMU_DECODE_TOO_LONG : EMU_DECODE_NEED_MORE;
-}
-
 /* In 64-bit mode only FS and GS overrides mean anything; the others are ignored. */
-static void set_segment(struct emu_decoder *d, enum emu_seg seg)
+EMU_INLINE void set_segment(struct emu_decoder *d, enum emu_seg seg)
 {
     if (d->mode != EMU_LONG64 || seg >= EMU_FS)
         d->seg_override = seg;
 }
 
-static void apply_prefix(struct emu_decoder *d, uint8_t byte)
+EMU_INLINE void apply_prefix(struct emu_decoder *d, uint8_t byte)
 {
-    uint8_t *p = &d->insn->prefixes;
+    uint8_t *p = &d->prefixes;
 
     d->rex = 0; /* a REX counts only right before the opcode */
     switch (byte) {
@@ -110,7 +117,7 @@ static void apply_prefix(struct emu_decoder *d, uint8_t byte)
 }
 
 /* Reads prefixes up to the first opcode byte. */
-static bool decode_prefixes(struct emu_decoder *d, uint8_t *opcode)
+EMU_INLINE bool decode_prefixes(struct emu_decoder *d, uint8_t *opcode)
 {
     for (;;) {
         uint8_t form;
@@ -127,39 +134,40 @@ static bool decode_prefixes(struct emu_decoder *d, uint8_t *opcode)
     }
 }
 
-/* The address size. It is known as soon as the prefixes are. */
-static uint8_t address_size(const struct emu_decoder *d)
-{
-    bool other = d->insn->prefixes & EMU_PREFIX_ADDRSIZE;
+/* Sizes without and with the prefix that changes them, by enum emu_mode (SDM vol. 1, 3.6). */
+static const uint8_t op_sizes[][2] = {
+    [EMU_REAL] = {2, 4},   [EMU_V86] = {2, 4},    [EMU_PROT16] = {2, 4},
+    [EMU_PROT32] = {4, 2}, [EMU_LONG64] = {4, 2},
+};
+static const uint8_t addr_sizes[][2] = {
+    [EMU_REAL] = {2, 4},   [EMU_V86] = {2, 4},    [EMU_PROT16] = {2, 4},
+    [EMU_PROT32] = {4, 2}, [EMU_LONG64] = {8, 4},
+};
 
-    if (d->mode == EMU_LONG64)
-        return other ? 4 : 8;
-    if (d->mode == EMU_PROT32)
-        return other ? 2 : 4;
-    return other ? 4 : 2;
+EMU_INLINE uint8_t address_size(const struct emu_decoder *d)
+{
+    return addr_sizes[d->mode][(d->prefixes & EMU_PREFIX_ADDRSIZE) != 0];
 }
 
-static uint8_t operand_size(const struct emu_decoder *d, unsigned flags)
+EMU_INLINE uint8_t operand_size(const struct emu_decoder *d, unsigned flags)
 {
-    bool other = d->insn->prefixes & EMU_PREFIX_OPSIZE;
+    const unsigned forced = EMU_OPCODE_DEFAULT64 | EMU_OPCODE_FORCE64 | EMU_OPCODE_NO_PREFIX;
+    uint8_t size = op_sizes[d->mode][(d->prefixes & EMU_PREFIX_OPSIZE) != 0];
 
     if (flags & EMU_OPCODE_BYTE)
         return 1;
+    if (d->rex & EMU_REX_W)
+        return flags & EMU_OPCODE_MAX32 ? 4 : 8;
+    if (likely(!(flags & forced)))
+        return size;
     if (flags & EMU_OPCODE_NO_PREFIX) /* nothing could make it 16 bits */
-        return d->rex & EMU_REX_W ? 8 : 4;
-    if (d->mode == EMU_LONG64) {
-        if ((flags & EMU_OPCODE_FORCE64) || (d->rex & EMU_REX_W))
-            return flags & EMU_OPCODE_MAX32 ? 4 : 8;
-        if (other)
-            return 2;
-        return flags & EMU_OPCODE_DEFAULT64 ? 8 : 4;
-    }
-    if (d->mode == EMU_PROT32)
-        return other ? 2 : 4;
-    return other ? 4 : 2;
+        return 4;
+    if (d->mode != EMU_LONG64 || (size == 2 && !(flags & EMU_OPCODE_FORCE64)))
+        return size;
+    return 8;
 }
 
-static bool decode_mem16(struct emu_decoder *d)
+static bool __attribute__((noinline)) decode_mem16(struct emu_decoder *d)
 {
     struct emu_insn *i = d->insn;
     unsigned mod = d->modrm >> 6, rm = d->modrm & 7;
@@ -169,73 +177,103 @@ static bool decode_mem16(struct emu_decoder *d)
     if (mod == 0 && rm == 6) {
         i->base = i->index = EMU_NO_REG;
         i->seg = EMU_DS;
-        return emu_fetch_signed(d, 2, &i->disp);
+        return fetch_signed(d, 2, &i->disp);
     }
     i->base = mem16[rm].base;
     i->index = mem16[rm].index;
     i->seg = i->base == EMU_RBP ? EMU_SS : EMU_DS;
-    return mod == 0 || emu_fetch_signed(d, mod, &i->disp);
+    return mod == 0 || fetch_signed(d, mod, &i->disp);
 }
 
-static bool decode_sib(struct emu_decoder *d, unsigned mod)
+/* The register numbers' fourth bits. */
+EMU_INLINE unsigned rex_r(const struct emu_decoder *d)
 {
-    struct emu_insn *i = d->insn;
+    return (d->rex & EMU_REX_R) << 1;
+}
+EMU_INLINE unsigned rex_x(const struct emu_decoder *d)
+{
+    return (d->rex & EMU_REX_X) << 2;
+}
+EMU_INLINE unsigned rex_b(const struct emu_decoder *d)
+{
+    return (d->rex & EMU_REX_B) << 3;
+}
+
+/* Returns the base register; sets index and scale. */
+EMU_INLINE bool decode_sib(struct emu_decoder *d, unsigned mod, unsigned *base)
+{
+    unsigned index, scale;
     uint8_t sib;
 
     if (!emu_fetch_byte(d, &sib))
         return false;
-    i->index = (sib >> 3 & 7) | (d->rex & EMU_REX_X ? 8 : 0);
-    i->scale = sib >> 6;
-    if (i->index == EMU_RSP) {
-        i->index = EMU_NO_REG;
-        i->scale = 0;
+    index = (sib >> 3 & 7) | rex_x(d);
+    scale = sib >> 6;
+    if (index == EMU_RSP) {
+        index = EMU_NO_REG;
+        scale = 0;
     }
-    i->base = (sib & 7) | (d->rex & EMU_REX_B ? 8 : 0);
+    d->insn->index = index;
+    d->insn->scale = scale;
+    *base = (sib & 7) | rex_b(d);
     if ((sib & 7) == EMU_RBP && mod == 0)
-        i->base = EMU_NO_REG;
+        *base = EMU_NO_REG;
     return true;
 }
 
-static bool decode_mem32(struct emu_decoder *d)
+EMU_INLINE bool decode_mem32(struct emu_decoder *d)
 {
+    unsigned mod = d->modrm >> 6, rm = d->modrm & 7, base = rm | rex_b(d);
     struct emu_insn *i = d->insn;
-    unsigned mod = d->modrm >> 6, rm = d->modrm & 7;
-    bool ok;
+    int64_t disp = 0;
 
-    i->disp = 0;
     if (rm == EMU_RSP) {
-        if (!decode_sib(d, mod))
+        if (!decode_sib(d, mod, &base))
             return false;
     } else {
         i->index = EMU_NO_REG;
         i->scale = 0;
-        i->base = rm | (d->rex & EMU_REX_B ? 8 : 0);
         if (rm == EMU_RBP && mod == 0)
-            i->base = d->mode == EMU_LONG64 ? EMU_BASE_RIP : EMU_NO_REG;
+            base = d->mode == EMU_LONG64 ? EMU_BASE_RIP : EMU_NO_REG;
     }
-    i->seg = i->base == EMU_RSP || i->base == EMU_RBP ? EMU_SS : EMU_DS;
+    i->base = base;
+    i->seg = base == EMU_RSP || base == EMU_RBP ? EMU_SS : EMU_DS;
     if (mod == 1) {
-        ok = emu_fetch_signed(d, 1, &i->disp);
-        i->disp *= 1 << d->disp8_shift;
-        return ok;
+        if (!fetch_signed8(d, &disp))
+            return false;
+        disp *= 1 << d->disp8_shift;
+    } else if (mod == 2 || base >= EMU_BASE_RIP) {
+        if (!fetch_signed32(d, &disp))
+            return false;
     }
-    if (mod == 2 || i->base >= EMU_BASE_RIP)
-        return emu_fetch_signed(d, 4, &i->disp);
+    i->disp = disp;
+    return true;
+}
+
+/* Reads ModRM, SIB and displacement. Returns false when the bytes run out. */
+EMU_INLINE bool decode_modrm(struct emu_decoder *d)
+{
+    if (!emu_fetch_byte(d, &d->modrm))
+        return false;
+    if (d->modrm >> 6 == MOD_REGISTER)
+        return true;
+    if (d->addr_size == 2) {
+        struct emu_decoder copy = *d;
+
+        if (!decode_mem16(&copy))
+            return false;
+        d->pos = copy.pos;
+    } else if (!decode_mem32(d)) {
+        return false;
+    }
+    if (d->seg_override != EMU_NO_SEG)
+        d->insn->seg = d->seg_override;
     return true;
 }
 
 bool emu_decode_modrm(struct emu_decoder *d)
 {
-    bool ok;
-
-    if (!emu_fetch_byte(d, &d->modrm))
-        return false;
-    if (d->modrm >> 6 == MOD_REGISTER)
-        return true;
-    ok = d->insn->addr_size == 2 ? decode_mem16(d) : decode_mem32(d);
-    if (d->seg_override != EMU_NO_SEG)
-        d->insn->seg = d->seg_override;
-    return ok;
+    return decode_modrm(d);
 }
 
 /* What an operand is, and where its number is found. */
@@ -263,100 +301,101 @@ enum imm_spec {
 };
 
 static const struct form {
-    uint8_t modrm; /* bool: has a ModRM byte */
     uint8_t dst, src, src2;
     uint8_t imm;
 } forms[] = {
-    [EMU_FORM_NONE] = {0, SPEC_NONE, SPEC_NONE, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_RM_R] = {1, SPEC_RM, SPEC_R, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_R_RM] = {1, SPEC_R, SPEC_RM, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_RM] = {1, SPEC_RM, SPEC_NONE, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_RM_IMM] = {1, SPEC_RM, SPEC_IMM, SPEC_NONE, IMM_FULL},
-    [EMU_FORM_RM_IMM8] = {1, SPEC_RM, SPEC_IMM, SPEC_NONE, IMM_BYTE},
-    [EMU_FORM_RM_1] = {1, SPEC_RM, SPEC_IMM, SPEC_NONE, IMM_ONE},
-    [EMU_FORM_RM_CL] = {1, SPEC_RM, SPEC_CL, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_A_IMM] = {0, SPEC_A, SPEC_IMM, SPEC_NONE, IMM_FULL},
-    [EMU_FORM_A_MOFFS] = {0, SPEC_A, SPEC_MEM, SPEC_NONE, IMM_ADDRESS},
-    [EMU_FORM_MOFFS_A] = {0, SPEC_MEM, SPEC_A, SPEC_NONE, IMM_ADDRESS},
-    [EMU_FORM_R_RM8] = {1, SPEC_R, SPEC_RM8, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_R_RM16] = {1, SPEC_R, SPEC_RM16, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_R_RM32] = {1, SPEC_R, SPEC_RM32, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_R_RM_IMM] = {1, SPEC_R, SPEC_RM, SPEC_IMM, IMM_FULL},
-    [EMU_FORM_R_RM_IMM8] = {1, SPEC_R, SPEC_RM, SPEC_IMM, IMM_BYTE},
-    [EMU_FORM_RM_R_IMM8] = {1, SPEC_RM, SPEC_R, SPEC_IMM, IMM_BYTE},
-    [EMU_FORM_RM_R_CL] = {1, SPEC_RM, SPEC_R, SPEC_CL, IMM_NONE},
-    [EMU_FORM_RM_SREG] = {1, SPEC_RM, SPEC_SREG, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_A_IMM8] = {0, SPEC_A, SPEC_IMM, SPEC_NONE, IMM_BYTE},
-    [EMU_FORM_A_DX] = {0, SPEC_A, SPEC_DX, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_STRING] = {0, SPEC_NONE, SPEC_NONE, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_NONE] = {SPEC_NONE, SPEC_NONE, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_RM_R] = {SPEC_RM, SPEC_R, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_R_RM] = {SPEC_R, SPEC_RM, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_RM] = {SPEC_RM, SPEC_NONE, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_RM_IMM] = {SPEC_RM, SPEC_IMM, SPEC_NONE, IMM_FULL},
+    [EMU_FORM_RM_IMM8] = {SPEC_RM, SPEC_IMM, SPEC_NONE, IMM_BYTE},
+    [EMU_FORM_RM_1] = {SPEC_RM, SPEC_IMM, SPEC_NONE, IMM_ONE},
+    [EMU_FORM_RM_CL] = {SPEC_RM, SPEC_CL, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_A_IMM] = {SPEC_A, SPEC_IMM, SPEC_NONE, IMM_FULL},
+    [EMU_FORM_A_MOFFS] = {SPEC_A, SPEC_MEM, SPEC_NONE, IMM_ADDRESS},
+    [EMU_FORM_MOFFS_A] = {SPEC_MEM, SPEC_A, SPEC_NONE, IMM_ADDRESS},
+    [EMU_FORM_R_RM8] = {SPEC_R, SPEC_RM8, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_R_RM16] = {SPEC_R, SPEC_RM16, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_R_RM32] = {SPEC_R, SPEC_RM32, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_R_RM_IMM] = {SPEC_R, SPEC_RM, SPEC_IMM, IMM_FULL},
+    [EMU_FORM_R_RM_IMM8] = {SPEC_R, SPEC_RM, SPEC_IMM, IMM_BYTE},
+    [EMU_FORM_RM_R_IMM8] = {SPEC_RM, SPEC_R, SPEC_IMM, IMM_BYTE},
+    [EMU_FORM_RM_R_CL] = {SPEC_RM, SPEC_R, SPEC_CL, IMM_NONE},
+    [EMU_FORM_RM_SREG] = {SPEC_RM, SPEC_SREG, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_A_IMM8] = {SPEC_A, SPEC_IMM, SPEC_NONE, IMM_BYTE},
+    [EMU_FORM_A_DX] = {SPEC_A, SPEC_DX, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_STRING] = {SPEC_NONE, SPEC_NONE, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_XLAT] = {SPEC_NONE, SPEC_NONE, SPEC_NONE, IMM_NONE},
+    [EMU_FORM_REX] = {SPEC_NONE, SPEC_NONE, SPEC_NONE, IMM_NONE},
 };
 
-static void operand_reg(const struct emu_decoder *d, struct emu_operand *o, unsigned reg,
-                        unsigned size)
-{
-    o->kind = EMU_OPERAND_REG;
-    o->reg = reg;
-    o->size = size;
-    /* Without any REX, byte registers 4 to 7 are the high halves of 0 to 3. */
-    if (size == 1 && !d->rex && reg >= 4) {
-        o->kind = EMU_OPERAND_REG_HIGH;
-        o->reg = reg - 4;
-    }
-}
-
-static void operand_rm(const struct emu_decoder *d, struct emu_operand *o, unsigned size)
-{
-    if (d->modrm >> 6 == MOD_REGISTER) {
-        operand_reg(d, o, (d->modrm & 7) | (d->rex & EMU_REX_B ? 8 : 0), size);
-        return;
-    }
-    o->kind = EMU_OPERAND_MEM;
-    o->size = size;
-}
-
-static void operand_fixed(struct emu_operand *o, enum emu_operand_kind kind, unsigned reg,
-                          unsigned size)
+EMU_INLINE void operand_set(struct emu_operand *o, enum emu_operand_kind kind, unsigned reg,
+                            unsigned size)
 {
     o->kind = kind;
     o->reg = reg;
     o->size = size;
 }
 
-static void decode_operand(const struct emu_decoder *d, struct emu_operand *o, unsigned spec)
+/* Without any REX, byte registers 4 to 7 are the high halves of 0 to 3. */
+EMU_INLINE void operand_reg(struct emu_operand *o, unsigned reg, unsigned size, uint8_t rex)
 {
-    unsigned size = d->insn->op_size;
+    if (unlikely(size == 1 && !rex && reg >= 4))
+        operand_set(o, EMU_OPERAND_REG_HIGH, reg - 4, size);
+    else
+        operand_set(o, EMU_OPERAND_REG, reg, size);
+}
 
+EMU_INLINE void operand_rm(struct emu_operand *o, unsigned rm, bool memory, unsigned size,
+                           uint8_t rex)
+{
+    if (memory)
+        operand_set(o, EMU_OPERAND_MEM, 0, size);
+    else
+        operand_reg(o, rm, size, rex);
+}
+
+/* What ModRM and the rest say, for the operands of one instruction. */
+struct operand_source {
+    unsigned reg, rm; /* with the bits of REX */
+    bool memory;
+    uint8_t rex;
+    unsigned size;
+};
+
+static void decode_operand(struct emu_operand *o, unsigned spec, struct operand_source s)
+{
     switch (spec) {
     case SPEC_RM:
-        return operand_rm(d, o, size);
+        return operand_rm(o, s.rm, s.memory, s.size, s.rex);
     case SPEC_RM8:
-        return operand_rm(d, o, 1);
+        return operand_rm(o, s.rm, s.memory, 1, s.rex);
     case SPEC_RM16:
-        return operand_rm(d, o, 2);
+        return operand_rm(o, s.rm, s.memory, 2, s.rex);
     case SPEC_RM32: /* MOVSXD with a 16-bit destination reads 16 bits */
-        return operand_rm(d, o, MIN(size, 4u));
+        return operand_rm(o, s.rm, s.memory, MIN(s.size, 4u), s.rex);
     case SPEC_R:
-        return operand_reg(d, o, (d->modrm >> 3 & 7) | (d->rex & EMU_REX_R ? 8 : 0), size);
+        return operand_reg(o, s.reg, s.size, s.rex);
     case SPEC_A:
-        return operand_fixed(o, EMU_OPERAND_REG, EMU_RAX, size);
+        return operand_set(o, EMU_OPERAND_REG, EMU_RAX, s.size);
     case SPEC_CL:
-        return operand_fixed(o, EMU_OPERAND_REG, EMU_RCX, 1);
+        return operand_set(o, EMU_OPERAND_REG, EMU_RCX, 1);
     case SPEC_DX:
-        return operand_fixed(o, EMU_OPERAND_REG, EMU_RDX, 2);
-    case SPEC_SREG:
-        return operand_fixed(o, EMU_OPERAND_SEG, d->modrm >> 3 & 7, 2);
+        return operand_set(o, EMU_OPERAND_REG, EMU_RDX, 2);
+    case SPEC_SREG: /* in memory a selector has 16 bits, whatever the operand size */
+        return operand_set(o, EMU_OPERAND_SEG, s.reg & 7, 2);
     case SPEC_MEM:
-        return operand_fixed(o, EMU_OPERAND_MEM, 0, size);
+        return operand_set(o, EMU_OPERAND_MEM, 0, s.size);
     case SPEC_IMM:
-        return operand_fixed(o, EMU_OPERAND_IMM, 0, size);
+        return operand_set(o, EMU_OPERAND_IMM, 0, s.size);
     default:
-        o->kind = EMU_OPERAND_NONE;
-        return;
+        return operand_set(o, EMU_OPERAND_NONE, 0, 0);
     }
 }
 
 /* The address in the instruction itself (MOV with a moffs operand). */
-static bool decode_moffs(struct emu_decoder *d)
+EMU_INLINE bool decode_moffs(struct emu_decoder *d)
 {
     struct emu_insn *i = d->insn;
     uint64_t address;
@@ -364,25 +403,25 @@ static bool decode_moffs(struct emu_decoder *d)
     i->base = i->index = EMU_NO_REG;
     i->scale = 0;
     i->seg = d->seg_override != EMU_NO_SEG ? d->seg_override : EMU_DS;
-    if (!fetch_unsigned(d, i->addr_size, &address))
+    if (!fetch_unsigned(d, d->addr_size, &address))
         return false;
     i->disp = (int64_t)address;
     return true;
 }
 
-static bool decode_imm(struct emu_decoder *d, unsigned spec)
+EMU_INLINE bool decode_imm(struct emu_decoder *d, unsigned spec, unsigned op_size)
 {
-    struct emu_insn *i = d->insn;
+    int64_t *imm = &d->insn->imm;
 
     switch (spec) {
     case IMM_BYTE:
-        return emu_fetch_signed(d, 1, &i->imm);
+        return fetch_signed8(d, imm);
     case IMM_FULL:
-        return emu_fetch_signed(d, MIN(i->op_size, 4), &i->imm);
+        return op_size >= 4 ? fetch_signed32(d, imm) : fetch_signed(d, op_size, imm);
     case IMM_ADDRESS:
         return decode_moffs(d);
     case IMM_ONE:
-        i->imm = 1;
+        *imm = 1;
         return true;
     default:
         return true;
@@ -390,127 +429,175 @@ static bool decode_imm(struct emu_decoder *d, unsigned spec)
 }
 
 /* Which prefixes and operands make this encoding undefined. */
-static bool is_undefined(const struct emu_decoder *d, unsigned flags, unsigned form)
+static bool is_undefined(const struct emu_decoder *d, unsigned flags, bool modrm)
 {
-    const struct emu_insn *i = d->insn;
-    bool memory = forms[form].modrm && d->modrm >> 6 != MOD_REGISTER;
+    bool memory = modrm && d->modrm >> 6 != MOD_REGISTER;
 
-    if (i->op == EMU_OP_UNDEFINED)
+    if (flags & EMU_OPCODE_UNDEFINED)
         return true;
     if ((flags & EMU_OPCODE_MEMORY) && !memory)
         return true;
     if ((flags & EMU_OPCODE_NOT_LONG) && d->mode == EMU_LONG64)
         return true;
     if ((flags & EMU_OPCODE_NO_PREFIX) &&
-        (i->prefixes & (EMU_PREFIX_OPSIZE | EMU_PREFIX_REP | EMU_PREFIX_REPNE)))
+        (d->prefixes & (EMU_PREFIX_OPSIZE | EMU_PREFIX_REP | EMU_PREFIX_REPNE)))
         return true;
-    if (form == EMU_FORM_RM_SREG && (d->modrm >> 3 & 7) >= EMU_NR_SEGS)
+    if ((flags & EMU_OPCODE_SREG) && (d->modrm >> 3 & 7) >= EMU_NR_SEGS)
         return true;
     /* LOCK needs an operation that may have it, and a destination in memory. */
-    return (i->prefixes & EMU_PREFIX_LOCK) &&
-           !((flags & EMU_OPCODE_LOCK) && i->dst.kind == EMU_OPERAND_MEM);
+    return (d->prefixes & EMU_PREFIX_LOCK) &&
+           !((flags & EMU_OPCODE_LOCK) && d->insn->dst.kind == EMU_OPERAND_MEM);
 }
 
-/* ModRM has been read (if the form has one) and groups are resolved. */
-static enum emu_decoded decode_operands(struct emu_decoder *d, unsigned form, unsigned flags)
+/* What only a few forms and operations have. */
+EMU_INLINE void adjust_special(struct emu_decoder *d, unsigned form, unsigned op)
 {
+    struct emu_insn *i = d->insn;
+
+    if (form >= EMU_FORM_STRING)
+        i->seg = d->seg_override != EMU_NO_SEG ? d->seg_override : EMU_DS;
+    if (form == EMU_FORM_RM_SREG && i->dst.kind == EMU_OPERAND_MEM)
+        i->dst.size = 2;
+    if (op == EMU_OP_CMPXCHG8B)
+        i->dst.size = 2 * MAX(i->op_size, 4);
+}
+
+/* Returns false when the bytes run out. The two forms that nearly everything has go straight. */
+EMU_INLINE bool decode_operands(struct emu_decoder *d, unsigned form, unsigned op, unsigned size)
+{
+    const struct operand_source s = {
+        .reg = (d->modrm >> 3 & 7) | rex_r(d),
+        .rm = (d->modrm & 7) | rex_b(d),
+        .memory = d->modrm >> 6 != MOD_REGISTER,
+        .rex = d->rex,
+        .size = size,
+    };
     struct emu_insn *i = d->insn;
     const struct form *f = &forms[form];
 
-    i->op_size = operand_size(d, flags);
-    decode_operand(d, &i->dst, f->dst);
-    decode_operand(d, &i->src, f->src);
-    decode_operand(d, &i->src2, f->src2);
-    if (!decode_imm(d, f->imm))
-        return emu_out_of_bytes(d);
-    if (form == EMU_FORM_STRING || form == EMU_FORM_NONE)
-        i->seg = d->seg_override != EMU_NO_SEG ? d->seg_override : EMU_DS;
-    if (form == EMU_FORM_RM_SREG && i->dst.kind == EMU_OPERAND_MEM)
-        i->dst.size = 2; /* in memory a selector has 16 bits, whatever the operand size */
-    if (i->op == EMU_OP_CMPXCHG8B)
-        i->dst.size = 2 * MAX(i->op_size, 4);
-    i->len = d->pos;
-    return is_undefined(d, flags, form) ? EMU_DECODE_UNDEFINED : EMU_DECODED;
+    if (likely(form <= EMU_FORM_R_RM)) {
+        operand_rm(form == EMU_FORM_RM_R ? &i->dst : &i->src, s.rm, s.memory, size, s.rex);
+        operand_reg(form == EMU_FORM_RM_R ? &i->src : &i->dst, s.reg, size, s.rex);
+        i->src2.kind = EMU_OPERAND_NONE;
+        return true;
+    }
+    if (form == EMU_FORM_RM_IMM) {
+        operand_rm(&i->dst, s.rm, s.memory, size, s.rex);
+        operand_set(&i->src, EMU_OPERAND_IMM, 0, size);
+        return decode_imm(d, IMM_FULL, size);
+    }
+    decode_operand(&i->dst, f->dst, s);
+    decode_operand(&i->src, f->src, s);
+    decode_operand(&i->src2, f->src2, s);
+    if (!decode_imm(d, f->imm, size))
+        return false;
+    adjust_special(d, form, op);
+    return true;
 }
 
-static enum emu_decoded decode_entry(struct emu_decoder *d, const struct emu_opcode *e)
+/* The opcode has been read; what follows it, in order: ModRM, displacement, immediate. */
+EMU_INLINE enum emu_decoded decode_entry(struct emu_decoder *d, const struct emu_opcode *e)
 {
-    unsigned form = e->form, flags = e->flags;
+    unsigned form = e->form, flags = e->flags, op = e->op, size;
+    bool modrm = form <= EMU_FORM_LAST_MODRM;
+    struct emu_insn *i = d->insn;
 
-    d->insn->op = e->op;
-    if (form == EMU_FORM_VECTOR)
-        return emu_decode_sse(d, e->group);
-    if (e->op == EMU_OP_UNKNOWN && e->group == EMU_GROUP_NONE)
-        return EMU_DECODE_UNKNOWN;
-    if (forms[form].modrm && !emu_decode_modrm(d))
+    if (modrm && !decode_modrm(d))
         return emu_out_of_bytes(d);
-    if (e->group) {
+    if (op == EMU_OP_UNKNOWN) {
         e = &emu_opcode_groups[e->group][d->modrm >> 3 & 7];
-        d->insn->op = e->op;
+        op = e->op;
         flags |= e->flags;
         form = e->form ? e->form : form;
+        if (op == EMU_OP_UNKNOWN)
+            return EMU_DECODE_UNKNOWN;
     }
-    if (d->insn->op == EMU_OP_UNKNOWN)
-        return EMU_DECODE_UNKNOWN;
-    return decode_operands(d, form, flags);
+    size = operand_size(d, flags);
+    i->op = op;
+    i->op_size = size;
+    i->addr_size = d->addr_size;
+    i->prefixes = d->prefixes;
+    if (!decode_operands(d, form, op, size))
+        return emu_out_of_bytes(d);
+    i->len = d->pos;
+    if (unlikely((flags & EMU_OPCODE_RESTRICTED) || (d->prefixes & EMU_PREFIX_LOCK))) {
+        const struct emu_decoder copy = *d;
+
+        return is_undefined(&copy, flags, modrm) ? EMU_DECODE_UNDEFINED : EMU_DECODED;
+    }
+    return EMU_DECODED;
 }
 
 /* The three-byte map 0F 38: MOVBE and one vector move; F2 in front makes it CRC32. */
-static enum emu_decoded decode_0f38(struct emu_decoder *d)
+EMU_INLINE const struct emu_opcode *entry_0f38(const struct emu_decoder *d, uint8_t opcode)
 {
     static const struct emu_opcode movbe[2] = {
-        {EMU_OP_MOVBE, EMU_FORM_R_RM, EMU_OPCODE_MEMORY, 0},
-        {EMU_OP_MOVBE, EMU_FORM_RM_R, EMU_OPCODE_MEMORY, 0},
+        {EMU_OP_MOVBE, EMU_FORM_R_RM, 0, EMU_OPCODE_MEMORY},
+        {EMU_OP_MOVBE, EMU_FORM_RM_R, 0, EMU_OPCODE_MEMORY},
     };
-    uint8_t opcode;
+    static const struct emu_opcode movntdqa = {EMU_OP_UNKNOWN, EMU_FORM_VECTOR, EMU_VECTOR_38_2A,
+                                               0};
+    static const struct emu_opcode unknown = {EMU_OP_UNKNOWN, EMU_FORM_NONE, 0, 0};
 
-    if (!emu_fetch_byte(d, &opcode))
-        return emu_out_of_bytes(d);
-    d->insn->opcode = opcode;
     if (opcode == 0x2a)
-        return emu_decode_sse(d, EMU_VECTOR_38_2A);
-    if ((opcode & ~1) == 0xf0 && !(d->insn->prefixes & (EMU_PREFIX_REP | EMU_PREFIX_REPNE)))
-        return decode_entry(d, &movbe[opcode & 1]);
-    return EMU_DECODE_UNKNOWN;
+        return &movntdqa;
+    if ((opcode & ~1) == 0xf0 && !(d->prefixes & (EMU_PREFIX_REP | EMU_PREFIX_REPNE)))
+        return &movbe[opcode & 1];
+    return &unknown;
 }
 
-static enum emu_decoded decode_0f(struct emu_decoder *d)
+/* What follows 0F; NULL when the bytes run out. */
+EMU_INLINE const struct emu_opcode *entry_0f(struct emu_decoder *d)
 {
     uint8_t opcode;
 
     if (!emu_fetch_byte(d, &opcode))
-        return emu_out_of_bytes(d);
+        return NULL;
+    if (emu_opcode_map0f[opcode].form != EMU_FORM_ESCAPE) {
+        d->insn->opcode = opcode;
+        return &emu_opcode_map0f[opcode];
+    }
+    if (!emu_fetch_byte(d, &opcode))
+        return NULL;
     d->insn->opcode = opcode;
-    if (emu_opcode_map0f[opcode].form == EMU_FORM_ESCAPE)
-        return decode_0f38(d);
-    return decode_entry(d, &emu_opcode_map0f[opcode]);
+    return entry_0f38(d, opcode);
+}
+
+/* Vector moves, and what follows C4, C5 or 62, out of the way of the rest. */
+static enum emu_decoded decode_vector(struct emu_decoder d, const struct emu_opcode *e,
+                                      uint8_t opcode)
+{
+    d.insn->prefixes = d.prefixes;
+    d.insn->addr_size = d.addr_size;
+    return e->form == EMU_FORM_VECTOR ? emu_decode_sse(&d, e->group) : emu_decode_vex(&d, opcode);
 }
 
 enum emu_decoded emu_decode(enum emu_mode mode, const uint8_t *bytes, unsigned len,
                             struct emu_insn *insn)
 {
-    struct emu_decoder d;
+    struct emu_decoder d = {
+        .bytes = bytes,
+        .len = MIN(len, (unsigned)EMU_MAX_INSN),
+        .mode = mode,
+        .seg_override = EMU_NO_SEG,
+        .insn = insn,
+    };
+    const struct emu_opcode *e;
     uint8_t opcode;
 
-    d.bytes = bytes;
-    d.len = MIN(len, (unsigned)EMU_MAX_INSN);
-    d.pos = 0;
-    d.mode = mode;
-    d.rex = 0;
-    d.seg_override = EMU_NO_SEG;
-    d.disp8_shift = 0;
-    d.insn = insn;
-    insn->prefixes = 0;
-    insn->aligned = false;
     if (!decode_prefixes(&d, &opcode))
         return emu_out_of_bytes(&d);
     insn->opcode = opcode;
-    insn->addr_size = address_size(&d);
-    if (emu_opcode_map1[opcode].form == EMU_FORM_ESCAPE)
-        return decode_0f(&d);
-    if (emu_opcode_map1[opcode].form > EMU_FORM_ESCAPE)
-        return emu_decode_vex(&d, opcode);
-    if (opcode == 0x63 && mode != EMU_LONG64)
+    d.addr_size = address_size(&d);
+    e = &emu_opcode_map1[opcode];
+    if (e->form == EMU_FORM_ESCAPE) {
+        e = entry_0f(&d);
+        if (!e)
+            return emu_out_of_bytes(&d);
+    }
+    if (unlikely(e->form >= EMU_FORM_VECTOR))
+        return decode_vector(d, e, opcode);
+    if (opcode == OPCODE_MOVSXD && mode != EMU_LONG64)
         return EMU_DECODE_UNKNOWN; /* ARPL */
-    return decode_entry(&d, &emu_opcode_map1[opcode]);
+    return decode_entry(&d, e);
 }

@@ -193,7 +193,7 @@ enum emu_decoded emu_decode_vex(struct emu_decoder *d, uint8_t opcode)
         return EMU_DECODE_UNKNOWN; /* LES, LDS, BOUND */
     if (d->mode == EMU_REAL || d->mode == EMU_V86)
         return EMU_DECODE_UNDEFINED;
-    if (d->rex || (d->insn->prefixes & forbidden))
+    if (d->rex || (d->prefixes & forbidden))
         return EMU_DECODE_UNDEFINED;
     if (opcode == OPCODE_EVEX)
         return decode_evex(d);

@@ -13,10 +13,10 @@
 #define MAX32 EMU_OPCODE_MAX32
 
 #define OP(o, f)            {EMU_OP_##o, EMU_FORM_##f, 0, 0}
-#define OPF(o, f, flags)    {EMU_OP_##o, EMU_FORM_##f, flags, 0}
-#define GROUP(g, f, flags)  {EMU_OP_UNKNOWN, EMU_FORM_##f, flags, EMU_GROUP_##g}
+#define OPF(o, f, flags)    {EMU_OP_##o, EMU_FORM_##f, 0, flags}
+#define GROUP(g, f, flags)  {EMU_OP_UNKNOWN, EMU_FORM_##f, EMU_GROUP_##g, flags}
 #define SPECIAL(f)          {EMU_OP_UNKNOWN, EMU_FORM_##f, 0, 0}
-#define VECTOR(row)         {EMU_OP_UNKNOWN, EMU_FORM_VECTOR, MEM, EMU_VECTOR_##row}
+#define VECTOR(row)         {EMU_OP_UNKNOWN, EMU_FORM_VECTOR, EMU_VECTOR_##row, 0}
 
 /* The pair "byte operand, full operand" that most opcodes come in. */
 #define PAIR(n, o, f, flags) \
@@ -44,7 +44,7 @@ const struct emu_opcode emu_opcode_map1[256] = {
     [0x82] = GROUP(1, RM_IMM, BYTE | N64), [0x83] = GROUP(1, RM_IMM8, 0),
     PAIR(0x84, TEST, RM_R, 0), PAIR(0x86, XCHG, RM_R, LOCK),
     PAIR(0x88, MOV, RM_R, 0), PAIR(0x8a, MOV, R_RM, 0),
-    [0x8c] = OP(MOV, RM_SREG),
+    [0x8c] = OPF(MOV, RM_SREG, EMU_OPCODE_SREG),
     [0x8f] = GROUP(1A, RM, D64),
     PAIR(0xa0, MOV, A_MOFFS, 0), PAIR(0xa2, MOV, MOFFS_A, 0),
     PAIR(0xa4, MOVS, STRING, 0), PAIR(0xa6, CMPS, STRING, 0),
@@ -55,7 +55,7 @@ const struct emu_opcode emu_opcode_map1[256] = {
     [0xc6] = GROUP(11, RM_IMM, BYTE), [0xc7] = GROUP(11, RM_IMM, 0),
     [0xd0] = GROUP(2, RM_1, BYTE), [0xd1] = GROUP(2, RM_1, 0),
     [0xd2] = GROUP(2, RM_CL, BYTE), [0xd3] = GROUP(2, RM_CL, 0),
-    [0xd7] = OPF(XLAT, NONE, BYTE),
+    [0xd7] = OPF(XLAT, XLAT, BYTE),
     PAIR(0xe4, IN, A_IMM8, MAX32), PAIR(0xe6, OUT, A_IMM8, MAX32),
     PAIR(0xec, IN, A_DX, MAX32), PAIR(0xee, OUT, A_DX, MAX32),
     [0xf6] = GROUP(3, RM, BYTE), [0xf7] = GROUP(3, RM, 0),
@@ -85,7 +85,8 @@ const struct emu_opcode emu_opcode_map0f[256] = {
 };
 
 #define IN_GROUP(o)                  {EMU_OP_##o, EMU_FORM_NONE, 0, 0}
-#define IN_GROUP_FLAGS(o, flags)     {EMU_OP_##o, EMU_FORM_NONE, flags, 0}
+#define IN_GROUP_FLAGS(o, flags)     {EMU_OP_##o, EMU_FORM_NONE, 0, flags}
+#define UD                           {EMU_OP_UNDEFINED, EMU_FORM_NONE, 0, EMU_OPCODE_UNDEFINED}
 
 const struct emu_opcode emu_opcode_groups[EMU_NR_GROUPS][8] = {
     [EMU_GROUP_1] = {
@@ -93,7 +94,7 @@ const struct emu_opcode emu_opcode_groups[EMU_NR_GROUPS][8] = {
         IN_GROUP_FLAGS(SBB, LOCK), IN_GROUP_FLAGS(AND, LOCK), IN_GROUP_FLAGS(SUB, LOCK),
         IN_GROUP_FLAGS(XOR, LOCK), IN_GROUP(CMP),
     },
-    [EMU_GROUP_1A] = {IN_GROUP(POP), [1 ... 7] = IN_GROUP(UNDEFINED)},
+    [EMU_GROUP_1A] = {IN_GROUP(POP), [1 ... 7] = UD},
     [EMU_GROUP_2] = {
         IN_GROUP(ROL), IN_GROUP(ROR), IN_GROUP(RCL), IN_GROUP(RCR),
         IN_GROUP(SHL), IN_GROUP(SHR), IN_GROUP(SHL), IN_GROUP(SAR),
@@ -103,20 +104,20 @@ const struct emu_opcode emu_opcode_groups[EMU_NR_GROUPS][8] = {
         IN_GROUP(MUL), IN_GROUP(IMUL_WIDE), IN_GROUP(DIV), IN_GROUP(IDIV),
     },
     [EMU_GROUP_4] = {
-        IN_GROUP_FLAGS(INC, LOCK), IN_GROUP_FLAGS(DEC, LOCK), [2 ... 7] = IN_GROUP(UNDEFINED),
+        IN_GROUP_FLAGS(INC, LOCK), IN_GROUP_FLAGS(DEC, LOCK), [2 ... 7] = UD,
     },
     [EMU_GROUP_5] = { /* /3 and /5 are the far forms */
         IN_GROUP_FLAGS(INC, LOCK), IN_GROUP_FLAGS(DEC, LOCK),
         IN_GROUP_FLAGS(CALL, F64), IN_GROUP(UNKNOWN), IN_GROUP_FLAGS(JMP, F64), IN_GROUP(UNKNOWN),
-        IN_GROUP_FLAGS(PUSH, D64), IN_GROUP(UNDEFINED),
+        IN_GROUP_FLAGS(PUSH, D64), UD,
     },
     [EMU_GROUP_8] = {
-        [0 ... 3] = IN_GROUP(UNDEFINED), IN_GROUP(BT), IN_GROUP_FLAGS(BTS, LOCK),
+        [0 ... 3] = UD, IN_GROUP(BT), IN_GROUP_FLAGS(BTS, LOCK),
         IN_GROUP_FLAGS(BTR, LOCK), IN_GROUP_FLAGS(BTC, LOCK),
     },
     [EMU_GROUP_9] = {[1] = IN_GROUP_FLAGS(CMPXCHG8B, LOCK | MEM)},
     [EMU_GROUP_11] = { /* /7 with a register is XABORT and XBEGIN */
-        IN_GROUP(MOV), [1 ... 6] = IN_GROUP(UNDEFINED), IN_GROUP(UNKNOWN),
+        IN_GROUP(MOV), [1 ... 6] = UD, IN_GROUP(UNKNOWN),
     },
 };
 

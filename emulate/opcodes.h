@@ -7,6 +7,7 @@
 /* How an instruction's operands are encoded. */
 enum emu_form {
     EMU_FORM_NONE,
+    /* The first two are what most opcodes have; the decoder goes straight there. */
     EMU_FORM_RM_R,
     EMU_FORM_R_RM,
     EMU_FORM_RM,
@@ -14,9 +15,6 @@ enum emu_form {
     EMU_FORM_RM_IMM8,
     EMU_FORM_RM_1,
     EMU_FORM_RM_CL,
-    EMU_FORM_A_IMM,
-    EMU_FORM_A_MOFFS,
-    EMU_FORM_MOFFS_A,
     EMU_FORM_R_RM8,
     EMU_FORM_R_RM16,
     EMU_FORM_R_RM32,
@@ -25,13 +23,18 @@ enum emu_form {
     EMU_FORM_RM_R_IMM8,
     EMU_FORM_RM_R_CL,
     EMU_FORM_RM_SREG,
+    EMU_FORM_LAST_MODRM = EMU_FORM_RM_SREG, /* all up to here have a ModRM byte (NONE: unknown) */
+    EMU_FORM_A_IMM,
+    EMU_FORM_A_MOFFS,
+    EMU_FORM_MOFFS_A,
     EMU_FORM_A_IMM8, /* IN and OUT: a port number, whatever the operand size */
     EMU_FORM_A_DX,
-    EMU_FORM_STRING,
-    EMU_FORM_VECTOR, /* emu_vector_map[group][mandatory prefix] says the rest */
+    EMU_FORM_STRING, /* from here on: an implied memory operand */
+    EMU_FORM_XLAT,
+    EMU_FORM_REX, /* a prefix in 64-bit mode, else an opcode that is not known here */
     /* What is not an opcode by itself; all from here on needs a second look. */
+    EMU_FORM_VECTOR, /* emu_vector_map[group][mandatory prefix] says the rest */
     EMU_FORM_PREFIX,
-    EMU_FORM_REX,
     EMU_FORM_ESCAPE,
     EMU_FORM_VEX2,
     EMU_FORM_VEX3,
@@ -39,20 +42,27 @@ enum emu_form {
 };
 
 /* struct emu_opcode.flags */
-#define EMU_OPCODE_BYTE      BIT(0) /* the operand size is one byte */
-#define EMU_OPCODE_LOCK      BIT(1) /* may be locked when its destination is memory */
-#define EMU_OPCODE_DEFAULT64 BIT(2) /* 64-bit mode: 64 bits unless 16 */
-#define EMU_OPCODE_FORCE64   BIT(3) /* 64-bit mode: always 64 bits */
-#define EMU_OPCODE_NOT_LONG  BIT(4) /* undefined in 64-bit mode */
-#define EMU_OPCODE_MEMORY    BIT(5) /* undefined with a register as r/m */
-#define EMU_OPCODE_NO_PREFIX BIT(6) /* undefined with 66, F2 or F3; no 16-bit form */
-#define EMU_OPCODE_MAX32     BIT(7) /* the operand has at most 32 bits */
+#define EMU_OPCODE_BYTE      0x001u /* the operand size is one byte */
+#define EMU_OPCODE_LOCK      0x002u /* may be locked when its destination is memory */
+#define EMU_OPCODE_DEFAULT64 0x004u /* 64-bit mode: 64 bits unless 16 */
+#define EMU_OPCODE_FORCE64   0x008u /* 64-bit mode: always 64 bits */
+#define EMU_OPCODE_NOT_LONG  0x010u /* undefined in 64-bit mode */
+#define EMU_OPCODE_MEMORY    0x020u /* undefined with a register as r/m */
+#define EMU_OPCODE_NO_PREFIX 0x040u /* undefined with 66, F2 or F3; no 16-bit form */
+#define EMU_OPCODE_MAX32     0x080u /* the operand has at most 32 bits */
+#define EMU_OPCODE_SREG      0x100u /* undefined when ModRM.reg is no segment register */
+#define EMU_OPCODE_UNDEFINED 0x200u /* undefined always */
+
+/* Those that can make an encoding undefined. */
+#define EMU_OPCODE_RESTRICTED                                                           \
+    (EMU_OPCODE_NOT_LONG | EMU_OPCODE_MEMORY | EMU_OPCODE_NO_PREFIX | EMU_OPCODE_SREG | \
+     EMU_OPCODE_UNDEFINED)
 
 struct emu_opcode {
-    uint8_t op;    /* enum emu_op */
-    uint8_t form;  /* enum emu_form; in a group: EMU_FORM_NONE keeps the opcode's own */
-    uint8_t flags; /* EMU_OPCODE_...; in a group: added to the opcode's own */
-    uint8_t group; /* enum emu_group: ModRM.reg chooses the operation */
+    uint8_t op;     /* enum emu_op */
+    uint8_t form;   /* enum emu_form; in a group: EMU_FORM_NONE keeps the opcode's own */
+    uint8_t group;  /* enum emu_group: ModRM.reg chooses the operation; or enum emu_vector_row */
+    uint16_t flags; /* EMU_OPCODE_...; in a group: added to the opcode's own */
 };
 
 enum emu_group {
