@@ -206,12 +206,13 @@ void buddy_split(struct buddy *b, uint32_t at, unsigned order)
 
 uint32_t buddy_take_dirty(struct buddy *b, unsigned max_order, unsigned *order)
 {
-    for (int o = FRAME_ORDER_1G; o >= 0; o--) {
+    /* The smallest first: what is left of a block that was begun comes before a new one. */
+    for (unsigned o = 0; o < BUDDY_ORDERS; o++) {
         uint32_t at = b->heads[0][o];
 
         if (at == BUDDY_NONE)
             continue;
-        *order = MIN((unsigned)o, max_order);
+        *order = MIN(o, max_order);
         carve(b, at, *order);
         set_owner(b, at, *order, FRAME_HYPERVISOR);
         return at;
