@@ -1,6 +1,8 @@
 ; Exceptions and interrupts into C: one small stub per vector, all of the same size, then the
 ; registers in the order of struct trap_frame (machine/trap.h).
 
+%include "offsets.inc"
+
 bits 64
 extern trap_handle
 global trap_stubs
@@ -41,7 +43,11 @@ trap_common:
     push r15
     cld
     mov rdi, rsp
+    push qword [rsp + TRAP_RIP]         ; a stack frame that leads backtraces to what we interrupted
+    push rbp
+    mov rbp, rsp
     call trap_handle
+    add rsp, 16
     pop r15
     pop r14
     pop r13
