@@ -1,0 +1,347 @@
+/*
+ * VM exits: one table, a small function for each reason, and the round from entry to exit.
+ * Source: SDM vol. 3 chapter 28 and appendix C.
+ */
+#include "lib/assert.h"
+#include "lib/format.h"
+#include "vmx/caps.h"
+#include "vmx/cpu.h"
+#include "vmx/internal.h"
+#include "vmx/vmcs.h"
+
+bool vmx_accounting;
+
+/* Handler flags. */
+#define MAY_VECTOR BIT(0) /* the exit can come in the middle of an event's delivery */
+
+struct exit_entry {
+    void (*handle)(struct vmx_vcpu *v);
+    unsigned flags;
+    const char *name;
+};
+
+static const struct vmx_client *client(const struct vmx_vcpu *v)
+{
+    return v->vm->client;
+}
+
+/* ------------------------------------------------------------------ handlers */
+
+static void exit_exception(struct vmx_vcpu *v)
+{
+    uint32_t info = vmread(VMCS_EXIT_INTERRUPTION_INFO);
+
+    /* An NMI or machine check that meant the host: through its own gate. */
+    if (EVENT_TYPE(info) == EVENT_NMI)
+        __asm__ volatile("int $2");
+    else if ((info & EVENT_VECTOR) == VECTOR_MC)
+        __asm__ volatile("int $18");
+    else if (info & EVENT_ERROR_CODE)
+        vmx_inject_exception_error(v, info & EVENT_VECTOR, vmread(VMCS_EXIT_INTERRUPTION_ERROR));
+    else
+        vmx_inject_exception(v, info & EVENT_VECTOR);
+}
+
+static void exit_interrupt(struct vmx_vcpu *v)
+{
+    client(v)->interrupt(v, vmread(VMCS_EXIT_INTERRUPTION_INFO) & EVENT_VECTOR);
+}
+
+static void exit_triple_fault(struct vmx_vcpu *v)
+{
+    client(v)->triple_fault(v);
+}
+
+/* INIT and SIPI that reach a CPU in VMX operation are held by the hardware; nothing to do. */
+static void exit_ignored(UNUSED struct vmx_vcpu *v) {}
+
+static void exit_interrupt_window(struct vmx_vcpu *v)
+{
+    vmx_want_interrupt_window(v, false);
+    client(v)->window(v);
+}
+
+static void exit_nmi_window(struct vmx_vcpu *v)
+{
+    vmx_want_nmi_window(v, false);
+    client(v)->window(v);
+}
+
+static void exit_task_switch(struct vmx_vcpu *v)
+{
+    client(v)->task_switch(v, vmread(VMCS_EXIT_QUALIFICATION));
+}
+
+static void exit_undefined(struct vmx_vcpu *v)
+{
+    vmx_inject_exception(v, VECTOR_UD);
+}
+
+static void exit_hlt(struct vmx_vcpu *v)
+{
+    vmx_skip(v);
+    client(v)->halt(v);
+}
+
+/* No guest owns a device that sees memory past the caches. */
+static void exit_cache(struct vmx_vcpu *v)
+{
+    vmx_skip(v);
+}
+
+static void exit_invlpg(struct vmx_vcpu *v)
+{
+    if (vmx_has_proc2(PROC2_VPID))
+        vmx_invvpid(v->vpid);
+    vmx_skip(v);
+}
+
+static void exit_general_protection(struct vmx_vcpu *v)
+{
+    vmx_inject_gp(v);
+}
+
+static void set_edx_eax(struct vmx_vcpu *v, uint64_t value)
+{
+    v->regs[REG_RAX] = (uint32_t)value;
+    v->regs[REG_RDX] = value >> 32;
+}
+
+static void exit_rdtsc(struct vmx_vcpu *v)
+{
+    set_edx_eax(v, vmx_guest_tsc(v));
+    vmx_skip(v);
+}
+
+static void exit_rdtscp(struct vmx_vcpu *v)
+{
+    set_edx_eax(v, vmx_guest_tsc(v));
+    v->regs[REG_RCX] = (uint32_t)rdmsr(MSR_TSC_AUX);
+    vmx_skip(v);
+}
+
+static void exit_vmcall(struct vmx_vcpu *v)
+{
+    if (client(v)->vmcall(v))
+        vmx_skip(v);
+    else
+        vmx_inject_exception(v, VECTOR_UD);
+}
+
+/* Exit qualification of an I/O instruction (SDM table 28-5). */
+#define IO_SIZE(q) ((unsigned)((q)&7) + 1)
+#define IO_IN      BIT(3)
+#define IO_STRING  BIT(4)
+#define IO_REP     BIT(5)
+#define IO_PORT(q) ((uint16_t)((q) >> 16))
+
+static void exit_io(struct vmx_vcpu *v)
+{
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+    unsigned size = IO_SIZE(q);
+    uint32_t mask = size == 4 ? UINT32_MAX : (1u << 8 * size) - 1, value;
+
+    if (q & IO_STRING) {
+        struct vmx_io io = {IO_PORT(q), (uint8_t)size, q & IO_IN, true, q & IO_REP};
+
+        client(v)->port_string(v, &io);
+        return;
+    }
+    if (q & IO_IN) {
+        value = client(v)->port_read(v, IO_PORT(q), size) & mask;
+        /* As with any register write, 32 bits clear the upper half. */
+        v->regs[REG_RAX] = size == 4 ? value : (v->regs[REG_RAX] & ~(uint64_t)mask) | value;
+    } else {
+        client(v)->port_write(v, IO_PORT(q), size, (uint32_t)v->regs[REG_RAX] & mask);
+    }
+    vmx_skip(v);
+}
+
+static void exit_entry_failed(struct vmx_vcpu *v)
+{
+    char why[64];
+
+    format_text(why, sizeof(why), "VM entry failed: %s, qualification %lu",
+                v->exit_reason == EXIT_BAD_GUEST_STATE ? "invalid guest state" : "MSR loading",
+                vmread(VMCS_EXIT_QUALIFICATION));
+    client(v)->broken(v, why);
+}
+
+static void exit_pause(struct vmx_vcpu *v)
+{
+    vmx_skip(v);
+    client(v)->pause(v);
+}
+
+static void exit_tpr(struct vmx_vcpu *v)
+{
+    client(v)->apic_tpr_lowered(v);
+}
+
+#define APIC_ACCESS_OFFSET(q) ((unsigned)((q)&0xfff))
+#define APIC_ACCESS_TYPE(q)   ((q) >> 12 & 0xf)
+
+static void exit_apic_access(struct vmx_vcpu *v)
+{
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+
+    client(v)->apic_access(v, APIC_ACCESS_OFFSET(q), APIC_ACCESS_TYPE(q) == 1);
+}
+
+static void exit_apic_write(struct vmx_vcpu *v)
+{
+    client(v)->apic_written(v, APIC_ACCESS_OFFSET(vmread(VMCS_EXIT_QUALIFICATION)));
+}
+
+static void exit_eoi(struct vmx_vcpu *v)
+{
+    client(v)->apic_eoi(v, (uint8_t)vmread(VMCS_EXIT_QUALIFICATION));
+}
+
+#define EPT_NMI_UNBLOCKED BIT(12)
+
+static void exit_ept_violation(struct vmx_vcpu *v)
+{
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+
+    /* IRET had just ended NMI blocking when it faulted: it will run again. */
+    if (unlikely(q & EPT_NMI_UNBLOCKED) && !vmx_event_queued(v))
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
+                vmread(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCKING_NMI);
+    client(v)->ept_fault(v, GPA(vmread(VMCS_GUEST_PHYSICAL_ADDRESS)), q & EPT_RWX);
+}
+
+static void exit_ept_misconfig(struct vmx_vcpu *v)
+{
+    char why[64];
+
+    format_text(why, sizeof(why), "EPT misconfiguration at 0x%lx",
+                vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
+    client(v)->broken(v, why);
+}
+
+static void exit_preemption(struct vmx_vcpu *v)
+{
+    v->preempt_deadline = 0;
+    client(v)->timer(v);
+}
+
+static const struct exit_entry exit_table[EXIT_NR_REASONS] = {
+    [EXIT_EXCEPTION] = {exit_exception, MAY_VECTOR, "exception or NMI"},
+    [EXIT_EXTERNAL_INTERRUPT] = {exit_interrupt, 0, "external interrupt"},
+    [EXIT_TRIPLE_FAULT] = {exit_triple_fault, 0, "triple fault"},
+    [EXIT_INIT] = {exit_ignored, 0, "INIT"},
+    [EXIT_SIPI] = {exit_ignored, 0, "SIPI"},
+    [EXIT_INTERRUPT_WINDOW] = {exit_interrupt_window, 0, "interrupt window"},
+    [EXIT_NMI_WINDOW] = {exit_nmi_window, 0, "NMI window"},
+    [EXIT_TASK_SWITCH] = {exit_task_switch, MAY_VECTOR, "task switch"},
+    [EXIT_CPUID] = {cpuid_exit, 0, "CPUID"},
+    [EXIT_GETSEC] = {exit_undefined, 0, "GETSEC"},
+    [EXIT_HLT] = {exit_hlt, 0, "HLT"},
+    [EXIT_INVD] = {exit_cache, 0, "INVD"},
+    [EXIT_INVLPG] = {exit_invlpg, 0, "INVLPG"},
+    [EXIT_RDPMC] = {exit_general_protection, 0, "RDPMC"},
+    [EXIT_RDTSC] = {exit_rdtsc, 0, "RDTSC"},
+    [EXIT_VMCALL] = {exit_vmcall, 0, "VMCALL"},
+    [EXIT_VMCLEAR] = {exit_undefined, 0, "VMCLEAR"},
+    [EXIT_VMLAUNCH] = {exit_undefined, 0, "VMLAUNCH"},
+    [EXIT_VMPTRLD] = {exit_undefined, 0, "VMPTRLD"},
+    [EXIT_VMPTRST] = {exit_undefined, 0, "VMPTRST"},
+    [EXIT_VMREAD] = {exit_undefined, 0, "VMREAD"},
+    [EXIT_VMRESUME] = {exit_undefined, 0, "VMRESUME"},
+    [EXIT_VMWRITE] = {exit_undefined, 0, "VMWRITE"},
+    [EXIT_VMXOFF] = {exit_undefined, 0, "VMXOFF"},
+    [EXIT_VMXON] = {exit_undefined, 0, "VMXON"},
+    [EXIT_CR_ACCESS] = {control_cr_exit, 0, "CR access"},
+    [EXIT_DR_ACCESS] = {control_dr_exit, 0, "DR access"},
+    [EXIT_IO] = {exit_io, 0, "I/O"},
+    [EXIT_RDMSR] = {msr_read_exit, 0, "RDMSR"},
+    [EXIT_WRMSR] = {msr_write_exit, 0, "WRMSR"},
+    [EXIT_BAD_GUEST_STATE] = {exit_entry_failed, 0, "entry: guest state"},
+    [EXIT_BAD_MSR_LOAD] = {exit_entry_failed, 0, "entry: MSR loading"},
+    [EXIT_MWAIT] = {exit_undefined, 0, "MWAIT"},
+    [EXIT_MONITOR] = {exit_undefined, 0, "MONITOR"},
+    [EXIT_PAUSE] = {exit_pause, 0, "PAUSE"},
+    [EXIT_TPR_THRESHOLD] = {exit_tpr, 0, "TPR below threshold"},
+    [EXIT_APIC_ACCESS] = {exit_apic_access, MAY_VECTOR, "APIC access"},
+    [EXIT_EOI] = {exit_eoi, 0, "virtualised EOI"},
+    [EXIT_EPT_VIOLATION] = {exit_ept_violation, MAY_VECTOR, "EPT violation"},
+    [EXIT_EPT_MISCONFIG] = {exit_ept_misconfig, MAY_VECTOR, "EPT misconfiguration"},
+    [EXIT_INVEPT] = {exit_undefined, 0, "INVEPT"},
+    [EXIT_RDTSCP] = {exit_rdtscp, 0, "RDTSCP"},
+    [EXIT_PREEMPTION_TIMER] = {exit_preemption, 0, "preemption timer"},
+    [EXIT_INVVPID] = {exit_undefined, 0, "INVVPID"},
+    [EXIT_WBINVD] = {exit_cache, 0, "WBINVD"},
+    [EXIT_XSETBV] = {control_xsetbv_exit, 0, "XSETBV"},
+    [EXIT_APIC_WRITE] = {exit_apic_write, 0, "APIC write"},
+    [EXIT_VMFUNC] = {exit_undefined, 0, "VMFUNC"},
+};
+
+const char *vmx_exit_name(unsigned reason)
+{
+    if (reason >= EXIT_NR_REASONS || exit_table[reason].name == NULL)
+        return "unknown";
+    return exit_table[reason].name;
+}
+
+/* ------------------------------------------------------------------ the round */
+
+/*
+ * The exit interrupted the delivery of an event: it must be delivered again, unless the handler
+ * finds something that goes before (SDM 28.2.4).
+ */
+static void requeue_vectoring(struct vmx_vcpu *v)
+{
+    uint32_t info = vmread(VMCS_IDT_VECTORING_INFO);
+
+    if (likely(!(info & EVENT_VALID)))
+        return;
+    v->event.info = info & ~(uint32_t)EVENT_NMI_UNBLOCKED;
+    v->event.error = info & EVENT_ERROR_CODE ? vmread(VMCS_IDT_VECTORING_ERROR) : 0;
+    v->event.length = vmread(VMCS_EXIT_INSTRUCTION_LENGTH);
+    if (EVENT_TYPE(info) == EVENT_NMI)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
+                vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)BLOCKING_NMI);
+}
+
+void vmx_handle_exit(struct vmx_vcpu *v)
+{
+    uint32_t reason = vmread(VMCS_EXIT_REASON) & ~EXIT_REASON_ENTRY_FAILED;
+    const struct exit_entry *e = &exit_table[MIN(reason & 0xffff, EXIT_NR_REASONS - 1)];
+
+    v->exit_reason = reason & 0xffff;
+    v->exits[MIN(v->exit_reason, EXIT_NR_REASONS - 1)]++;
+    if (e->handle == NULL) {
+        char why[48];
+
+        format_text(why, sizeof(why), "unknown exit reason %u", v->exit_reason);
+        client(v)->broken(v, why);
+        return;
+    }
+    if (e->flags & MAY_VECTOR)
+        requeue_vectoring(v);
+    e->handle(v);
+}
+
+static void write_event(struct vmx_vcpu *v)
+{
+    if (v->event.info & EVENT_ERROR_CODE)
+        vmwrite(VMCS_ENTRY_EXCEPTION_ERROR, v->event.error);
+    if (EVENT_TYPE(v->event.info) >= EVENT_SOFT_INT)
+        vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, v->event.length);
+    vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, v->event.info);
+    v->event.info = 0;
+}
+
+void vmx_vcpu_run(struct vmx_vcpu *v)
+{
+    if (vmx_event_queued(v))
+        write_event(v);
+    if (unlikely(vmx_accounting))
+        v->host_ticks += rdtsc() - v->entry_tsc;
+    if (unlikely(vmx_enter(v)))
+        vmcs_fail(v->launched ? "VMRESUME" : "VMLAUNCH", v->vmcs.v);
+    if (unlikely(vmx_accounting))
+        v->entry_tsc = rdtsc();
+    vmx_handle_exit(v);
+}

@@ -1,0 +1,374 @@
+/*
+ * MSRs: a table of those that a guest has, and the bitmap of those that it uses without an exit.
+ * What is not in the table is not there: #GP. Source: SDM vol. 4; for MTRRs vol. 3 section 12.11.
+ */
+#include "lib/assert.h"
+#include "lib/string.h"
+#include "machine/frame.h"
+#include "vmx/caps.h"
+#include "vmx/internal.h"
+#include "vmx/vmcs.h"
+
+#define MSR_PLATFORM_ID 0x17
+#define MSR_MCG_CAP     0x179
+#define MSR_MCG_STATUS  0x17a
+#define MSR_MTRR_LAST   0x20f
+
+#define MTRR_CAP_VALUE    (MTRR_VARIABLE | BIT(8) /* fixed */ | BIT(10) /* write combining */)
+#define MTRR_DEF_ENABLE   BIT(11)
+#define MTRR_DEF_FIXED    BIT(10)
+#define MTRR_TYPE_UC      0
+#define MISC_ENABLE_VALUE (BIT(0) /* fast strings */ | BIT(11) /* no BTS */ | BIT(12) /* no PEBS \
+                                                                                       */)
+#define MISC_ENABLE_GUEST BIT(0) /* what a guest may change */
+#define DEBUGCTL_GUEST    BIT(1) /* single-step on branches; no branch records */
+#define UCODE_REVISION    (1ull << 32)
+
+struct msr_entry {
+    uint32_t first, last;
+    bool (*read)(struct vmx_vcpu *v, uint32_t msr, uint64_t *value);
+    bool (*write)(struct vmx_vcpu *v, uint32_t msr, uint64_t value); /* false: #GP */
+};
+
+static bool read_zero(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+{
+    *value = 0;
+    return true;
+}
+
+static bool tsc_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+{
+    *value = vmx_guest_tsc(v);
+    return true;
+}
+
+/* A write to the TSC changes TSC_ADJUST by the same amount (SDM 18.17.3). */
+static bool tsc_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+{
+    uint64_t delta = value - vmx_guest_tsc(v);
+
+    v->tsc_adjust += delta;
+    vmx_set_tsc_offset(v, v->tsc_offset + delta);
+    v->vm->client->tsc_moved(v, delta);
+    return true;
+}
+
+static bool tsc_adjust_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+{
+    *value = v->tsc_adjust;
+    return true;
+}
+
+static bool tsc_adjust_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+{
+    uint64_t delta = value - v->tsc_adjust;
+
+    v->tsc_adjust = value;
+    if (delta != 0) {
+        vmx_set_tsc_offset(v, v->tsc_offset + delta);
+        v->vm->client->tsc_moved(v, delta);
+    }
+    return true;
+}
+
+static bool apic_read(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)
+{
+    return v->vm->client->apic_msr_read(v, msr, value);
+}
+
+static bool apic_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
+{
+    return v->vm->client->apic_msr_write(v, msr, value);
+}
+
+static bool ucode_read(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+{
+    *value = UCODE_REVISION;
+    return true;
+}
+
+/* Software clears it before CPUID fills it in. */
+static bool ucode_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, UNUSED uint64_t value)
+{
+    return true;
+}
+
+static bool mcg_status_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+{
+    *value = v->mcg_status;
+    return true;
+}
+
+static bool mcg_status_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+{
+    v->mcg_status = value & 7;
+    return true;
+}
+
+static bool misc_enable_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+{
+    *value = v->misc_enable;
+    return true;
+}
+
+static bool misc_enable_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+{
+    v->misc_enable = (v->misc_enable & ~MISC_ENABLE_GUEST) | (value & MISC_ENABLE_GUEST);
+    return true;
+}
+
+static bool debugctl_read(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+{
+    *value = vmread(VMCS_GUEST_DEBUGCTL);
+    return true;
+}
+
+static bool debugctl_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+{
+    if (value & ~DEBUGCTL_GUEST)
+        return false;
+    vmwrite(VMCS_GUEST_DEBUGCTL, value);
+    return true;
+}
+
+static bool efer_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+{
+    *value = vmx_efer(v);
+    return true;
+}
+
+static bool efer_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+{
+    return vmx_set_efer(v, value);
+}
+
+/* No supervisor state components are offered. */
+static bool xss_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+{
+    return value == 0;
+}
+
+/* ------------------------------------------------------------------ memory types: stored only */
+
+static bool mtrr_type_valid(uint64_t type)
+{
+    return type == 0 || type == 1 || (type >= 4 && type <= 6);
+}
+
+static bool mtrr_cap_read(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+{
+    *value = MTRR_CAP_VALUE;
+    return true;
+}
+
+static bool mtrr_variable_read(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)
+{
+    unsigned n = (msr - MSR_MTRR_PHYS_BASE0) / 2;
+
+    *value = msr % 2 ? v->mtrr_mask[n] : v->mtrr_base[n];
+    return true;
+}
+
+static bool mtrr_variable_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
+{
+    unsigned n = (msr - MSR_MTRR_PHYS_BASE0) / 2;
+
+    if (value >> cpuid_phys_bits(v->vm))
+        return false;
+    if (msr % 2) {
+        if (value & 0x7ff)
+            return false;
+        v->mtrr_mask[n] = value;
+        return true;
+    }
+    if ((value & 0xf00) || !mtrr_type_valid(value & 0xff))
+        return false;
+    v->mtrr_base[n] = value;
+    return true;
+}
+
+static unsigned mtrr_fixed_index(uint32_t msr)
+{
+    return msr == MSR_MTRR_FIX_64K     ? 0
+           : msr <= MSR_MTRR_FIX_16K_1 ? 1 + msr - MSR_MTRR_FIX_16K_0
+                                       : 3 + msr - MSR_MTRR_FIX_4K_0;
+}
+
+static bool mtrr_fixed_read(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)
+{
+    *value = v->mtrr_fixed[mtrr_fixed_index(msr)];
+    return true;
+}
+
+static bool mtrr_fixed_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
+{
+    for (unsigned i = 0; i < 8; i++)
+        if (!mtrr_type_valid(value >> 8 * i & 0xff))
+            return false;
+    v->mtrr_fixed[mtrr_fixed_index(msr)] = value;
+    return true;
+}
+
+static bool mtrr_def_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+{
+    *value = v->mtrr_def_type;
+    return true;
+}
+
+static bool mtrr_def_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+{
+    if ((value & ~(MTRR_DEF_ENABLE | MTRR_DEF_FIXED | 0xff)) || !mtrr_type_valid(value & 0xff))
+        return false;
+    v->mtrr_def_type = value;
+    return true;
+}
+
+/* Sorted by first. write NULL: read-only, a write is #GP. */
+static const struct msr_entry msr_table[] = {
+    {MSR_TSC, MSR_TSC, tsc_read, tsc_write},
+    {MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_zero, NULL},
+    {MSR_APIC_BASE, MSR_APIC_BASE, apic_read, apic_write},
+    {MSR_TSC_ADJUST, MSR_TSC_ADJUST, tsc_adjust_read, tsc_adjust_write},
+    {MSR_UCODE_REV, MSR_UCODE_REV, ucode_read, ucode_write},
+    {MSR_MTRR_CAP, MSR_MTRR_CAP, mtrr_cap_read, NULL},
+    {MSR_MCG_CAP, MSR_MCG_CAP, read_zero, NULL},
+    {MSR_MCG_STATUS, MSR_MCG_STATUS, mcg_status_read, mcg_status_write},
+    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, misc_enable_read, misc_enable_write},
+    {MSR_DEBUGCTL, MSR_DEBUGCTL, debugctl_read, debugctl_write},
+    {MSR_MTRR_PHYS_BASE0, MSR_MTRR_LAST, mtrr_variable_read, mtrr_variable_write},
+    {MSR_MTRR_FIX_64K, MSR_MTRR_FIX_64K, mtrr_fixed_read, mtrr_fixed_write},
+    {MSR_MTRR_FIX_16K_0, MSR_MTRR_FIX_16K_1, mtrr_fixed_read, mtrr_fixed_write},
+    {MSR_MTRR_FIX_4K_0, MSR_MTRR_FIX_4K_0 + 7, mtrr_fixed_read, mtrr_fixed_write},
+    {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, mtrr_def_read, mtrr_def_write},
+    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, apic_read, apic_write},
+    {MSR_X2APIC, MSR_X2APIC + 0xff, apic_read, apic_write},
+    {MSR_XSS, MSR_XSS, read_zero, xss_write},
+    {MSR_EFER, MSR_EFER, efer_read, efer_write},
+};
+
+static const struct msr_entry *find(uint32_t msr)
+{
+    size_t low = 0, high = ARRAY_SIZE(msr_table);
+
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+
+        if (msr > msr_table[mid].last)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < ARRAY_SIZE(msr_table) && msr >= msr_table[low].first ? &msr_table[low] : NULL;
+}
+
+void msr_read_exit(struct vmx_vcpu *v)
+{
+    uint32_t msr = (uint32_t)v->regs[REG_RCX];
+    const struct msr_entry *e = find(msr);
+    uint64_t value;
+
+    if (e == NULL || !e->read(v, msr, &value)) {
+        vmx_inject_gp(v);
+        return;
+    }
+    v->regs[REG_RAX] = (uint32_t)value;
+    v->regs[REG_RDX] = value >> 32;
+    vmx_skip(v);
+}
+
+void msr_write_exit(struct vmx_vcpu *v)
+{
+    uint32_t msr = (uint32_t)v->regs[REG_RCX];
+    const struct msr_entry *e = find(msr);
+    uint64_t value = (uint32_t)v->regs[REG_RAX] | v->regs[REG_RDX] << 32;
+
+    if (e == NULL || e->write == NULL || !e->write(v, msr, value))
+        vmx_inject_gp(v);
+    else
+        vmx_skip(v);
+}
+
+/* ------------------------------------------------------------------ the bitmap */
+
+#define BITMAP_HIGH_FIRST 0xc0000000u
+#define BITMAP_RANGE      0x2000u
+#define BITMAP_WRITES     (2 * BITMAP_RANGE) /* the write half's first bit */
+
+void msr_bitmap_set(struct vmx_vcpu *v, uint32_t msr, bool read_exits, bool write_exits)
+{
+    uint32_t bit = msr >= BITMAP_HIGH_FIRST ? BITMAP_RANGE + (msr - BITMAP_HIGH_FIRST) : msr;
+    uint64_t *read = &v->msr_bitmap[bit / 64];
+    uint64_t *write = &v->msr_bitmap[(BITMAP_WRITES + bit) / 64];
+    uint64_t mask = BIT(bit % 64);
+
+    *read = read_exits ? *read | mask : *read & ~mask;
+    *write = write_exits ? *write | mask : *write & ~mask;
+}
+
+/* What VM entry and exit switch, or what is switched with the vCPU, is the guest's to use. */
+static const uint32_t open_msrs[] = {
+    MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,   MSR_PAT,     MSR_STAR,    MSR_LSTAR,
+    MSR_CSTAR,       MSR_SFMASK,       MSR_KERNEL_GS_BASE, MSR_FS_BASE, MSR_GS_BASE,
+};
+
+static const uint32_t switched_msrs[SWITCHED_COUNT] = {
+    [SWITCHED_STAR] = MSR_STAR,
+    [SWITCHED_LSTAR] = MSR_LSTAR,
+    [SWITCHED_CSTAR] = MSR_CSTAR,
+    [SWITCHED_SFMASK] = MSR_SFMASK,
+    [SWITCHED_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE,
+    [SWITCHED_TSC_AUX] = MSR_TSC_AUX,
+};
+
+void msr_init(struct vmx_vcpu *v)
+{
+    memset(v->msr_bitmap, 0xff, PAGE_SIZE);
+    for (size_t i = 0; i < ARRAY_SIZE(open_msrs); i++)
+        msr_bitmap_set(v, open_msrs[i], false, false);
+    if (cpuid_has_rdtscp(v->vm))
+        msr_bitmap_set(v, MSR_TSC_AUX, false, false);
+    /* The CPU applies the TSC offset and shows the guest's own EFER. */
+    msr_bitmap_set(v, MSR_TSC, false, true);
+    msr_bitmap_set(v, MSR_EFER, false, true);
+}
+
+#define PAT_RESET 0x0007040600070406ull
+
+void msr_reset(struct vmx_vcpu *v, bool init)
+{
+    vmwrite(VMCS_GUEST_SYSENTER_CS, 0);
+    vmwrite(VMCS_GUEST_SYSENTER_ESP, 0);
+    vmwrite(VMCS_GUEST_SYSENTER_EIP, 0);
+    vmwrite(VMCS_GUEST_DEBUGCTL, 0);
+    v->misc_enable = MISC_ENABLE_VALUE;
+    if (init)
+        return;
+    vmwrite(VMCS_GUEST_PAT, PAT_RESET);
+    memset(v->switched_msrs, 0, sizeof(v->switched_msrs));
+    v->mcg_status = 0;
+    v->mtrr_def_type = MTRR_TYPE_UC;
+    memset(v->mtrr_fixed, 0, sizeof(v->mtrr_fixed));
+    memset(v->mtrr_base, 0, sizeof(v->mtrr_base));
+    memset(v->mtrr_mask, 0, sizeof(v->mtrr_mask));
+    if (v->current)
+        msr_switch_in(v);
+}
+
+static bool is_switched(const struct vmx_vcpu *v, unsigned i)
+{
+    return i != SWITCHED_TSC_AUX || cpuid_has_rdtscp(v->vm);
+}
+
+void msr_switch_in(struct vmx_vcpu *v)
+{
+    for (unsigned i = 0; i < SWITCHED_COUNT; i++)
+        if (is_switched(v, i))
+            wrmsr(switched_msrs[i], v->switched_msrs[i]);
+}
+
+void msr_switch_out(struct vmx_vcpu *v)
+{
+    for (unsigned i = 0; i < SWITCHED_COUNT; i++)
+        if (is_switched(v, i))
+            v->switched_msrs[i] = rdmsr(switched_msrs[i]);
+}

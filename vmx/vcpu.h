@@ -1,0 +1,262 @@
+/*
+ * One virtual CPU as VMX sees it: its VMCS, its registers, and the way in and out of the guest.
+ * It knows no devices: what an exit needs from above it asks of its client.
+ */
+#ifndef VMX_VCPU_H
+#define VMX_VCPU_H
+
+#include "ept/ept.h"
+#include "lib/types.h"
+#include "machine/cpu.h"
+#include "vmx/msrs.h"
+
+/* General registers in the hardware's numbering. */
+enum vmx_reg {
+    REG_RAX,
+    REG_RCX,
+    REG_RDX,
+    REG_RBX,
+    REG_RSP,
+    REG_RBP,
+    REG_RSI,
+    REG_RDI,
+    REG_R8,
+    REG_R9,
+    REG_R10,
+    REG_R11,
+    REG_R12,
+    REG_R13,
+    REG_R14,
+    REG_R15,
+    REG_COUNT,
+};
+
+enum vmx_seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
+
+struct vmx_segment {
+    uint16_t selector;
+    uint32_t limit;
+    uint32_t access; /* SDM table 25-2 */
+    uint64_t base;
+};
+
+#define ACCESS_UNUSABLE BIT(16)
+#define ACCESS_LONG     BIT(13)
+#define ACCESS_DB       BIT(14)
+#define ACCESS_DPL(a)   ((a) >> 5 & 3)
+
+struct vmx_vcpu;
+
+struct vmx_io {
+    uint16_t port;
+    uint8_t size; /* 1, 2 or 4 */
+    bool in, string, rep;
+};
+
+/* What VMX asks of the code above it. All are called between an exit and the next entry. */
+struct vmx_client {
+    uint32_t (*port_read)(struct vmx_vcpu *v, uint16_t port, unsigned size);
+    void (*port_write)(struct vmx_vcpu *v, uint16_t port, unsigned size, uint32_t value);
+    /* INS or OUTS: to be emulated whole; RIP has not been advanced. */
+    void (*port_string)(struct vmx_vcpu *v, const struct vmx_io *io);
+    /* access: EPT_READ, EPT_WRITE, EPT_EXEC as attempted. RIP has not been advanced. */
+    void (*ept_fault)(struct vmx_vcpu *v, gpa_t gpa, unsigned access);
+    /* An access to the APIC page that the CPU did not virtualise. RIP has not been advanced. */
+    void (*apic_access)(struct vmx_vcpu *v, unsigned offset, bool write);
+    void (*apic_written)(struct vmx_vcpu *v, unsigned offset);
+    void (*apic_eoi)(struct vmx_vcpu *v, uint8_t vector);
+    void (*apic_tpr_lowered)(struct vmx_vcpu *v);
+    /* MSRs of the APIC (base, deadline, x2APIC); false: #GP. */
+    bool (*apic_msr_read)(struct vmx_vcpu *v, uint32_t msr, uint64_t *value);
+    bool (*apic_msr_write)(struct vmx_vcpu *v, uint32_t msr, uint64_t value);
+    /* CR8, where the CPU has no TPR shadow: the task priority's upper four bits. */
+    uint64_t (*cr8_read)(struct vmx_vcpu *v);
+    void (*cr8_write)(struct vmx_vcpu *v, uint64_t value);
+    /* The guest's TSC was moved by delta: timers that hang on it must follow. */
+    void (*tsc_moved)(struct vmx_vcpu *v, uint64_t delta);
+    void (*halt)(struct vmx_vcpu *v);
+    void (*interrupt)(struct vmx_vcpu *v, unsigned host_vector);
+    /* The preemption timer ran out. */
+    void (*timer)(struct vmx_vcpu *v);
+    /* The guest can take an interrupt (or an NMI) now, as was asked for. */
+    void (*window)(struct vmx_vcpu *v);
+    void (*pause)(struct vmx_vcpu *v);
+    /* Returns false when there is no such call: #UD. */
+    bool (*vmcall)(struct vmx_vcpu *v);
+    void (*task_switch)(struct vmx_vcpu *v, uint64_t qualification);
+    void (*triple_fault)(struct vmx_vcpu *v);
+    /* The VM cannot go on; why says what happened. Its state is still loaded. */
+    void (*broken)(struct vmx_vcpu *v, const char *why);
+};
+
+/* What all vCPUs of a VM share. Filled by the owner, then vmx_vm_init. */
+struct vmx_vm {
+    const struct vmx_client *client;
+    struct ept *ept;
+    uint64_t tsc_hz;     /* guest TSC ticks per second */
+    unsigned apic_shift; /* the APIC timer's clock is the TSC >> shift */
+    unsigned nr_vcpus;
+    uint32_t *io_bitmaps; /* two pages: all ports trapped, but those opened */
+    hpa_t apic_access;    /* the APIC-access page, if virtual_apic */
+    bool virtual_apic;    /* APIC virtualisation is in use */
+    struct cpuid_table *cpuid;
+};
+
+#define MTRR_VARIABLE 8
+#define MTRR_FIXED    11
+
+/* MSRs that are the guest's while it is loaded: switched with it, not at every exit. */
+enum vmx_switched_msr {
+    SWITCHED_STAR,
+    SWITCHED_LSTAR,
+    SWITCHED_CSTAR,
+    SWITCHED_SFMASK,
+    SWITCHED_KERNEL_GS_BASE,
+    SWITCHED_TSC_AUX,
+    SWITCHED_COUNT,
+};
+
+/* An event for the next entry: VMCS entry-interruption format; info 0: none. */
+struct vmx_event {
+    uint32_t info, error, length;
+};
+
+struct vmx_vcpu {
+    uint64_t regs[REG_COUNT]; /* first: the exit path pushes them here. RSP: see vmx_rsp */
+    uint64_t host_rsp;        /* of the entry path */
+    uint32_t launched;
+    uint32_t exit_reason; /* basic reason of the exit being handled */
+    struct vmx_vm *vm;
+    unsigned index; /* in its VM; also the initial APIC ID */
+    hpa_t vmcs;
+    uint16_t vpid;
+    int loaded_on;             /* CPU whose VMCS cache holds it, or -1 */
+    bool current;              /* loaded: FPU, MSRs and VMCS are on its CPU now */
+    struct vmx_event event;    /* injected at the next entry */
+    bool nmi_pending;          /* one NMI waits (further ones merge, as on hardware) */
+    uint32_t proc, proc2, pin; /* current control words */
+    uint64_t tsc_offset;       /* guest TSC = host TSC + this */
+    uint64_t tsc_adjust;
+    uint64_t preempt_deadline; /* what the preemption timer is set for (host TSC) */
+    uint64_t entry_tsc;        /* while accounting: host TSC at the last entry or exit */
+    uint64_t host_ticks;       /* spent between exit and entry, while accounting */
+    uint64_t exits[EXIT_NR_REASONS];
+    /* State that VMX does not switch. */
+    uint64_t switched_msrs[SWITCHED_COUNT];
+    uint64_t cr2, dr[4], dr6;
+    uint64_t xcr0;
+    void *xsave; /* 64-byte aligned */
+    /* MSRs that exist only here. */
+    uint64_t mtrr_def_type, mtrr_fixed[MTRR_FIXED], mtrr_base[MTRR_VARIABLE],
+        mtrr_mask[MTRR_VARIABLE];
+    uint64_t misc_enable, debugctl, ucode_rev, mcg_status;
+    uint64_t *msr_bitmap;      /* one page */
+    uint16_t interrupt_status; /* as last written: RVI and SVI */
+    uint64_t eoi_exit_bitmap[4];
+};
+
+/* Makes what a VM's vCPUs share: I/O bitmaps, CPUID table. 0 or E_NOMEM. */
+MUST_CHECK int vmx_vm_init(struct vmx_vm *vm);
+void vmx_vm_destroy(struct vmx_vm *vm);
+/* Ports that the guest may touch without an exit. */
+void vmx_open_port(struct vmx_vm *vm, uint16_t port);
+
+/*
+ * v is zeroed memory. apic_page: the virtual-APIC page; posted: the posted-interrupt descriptor.
+ * 0 or E_NOMEM. Ends with the state after RESET, not loaded.
+ */
+MUST_CHECK int vmx_vcpu_init(struct vmx_vcpu *v, struct vmx_vm *vm, unsigned index, hpa_t apic_page,
+                             hpa_t posted);
+void vmx_vcpu_destroy(struct vmx_vcpu *v);
+/* The state after RESET or INIT (SDM table 10-1). The vCPU must be loaded. */
+void vmx_vcpu_reset(struct vmx_vcpu *v, bool init);
+
+/* Makes v the guest of this CPU (VMCS, FPU, MSRs, debug registers); another one is put first. */
+void vmx_vcpu_load(struct vmx_vcpu *v);
+/* Takes v off this CPU, so that any CPU may load it. */
+void vmx_vcpu_put(struct vmx_vcpu *v);
+/* The vCPU that is loaded on this CPU, or NULL. */
+struct vmx_vcpu *vmx_vcpu_loaded(void);
+
+/* Enters the guest once and handles the exit. The caller has set up events and flushes. */
+void vmx_vcpu_run(struct vmx_vcpu *v);
+/* Measures the host's share of time (bench): two clock reads an exit. */
+extern bool vmx_accounting;
+
+/* ---- state, while loaded ---- */
+uint64_t vmx_rip(const struct vmx_vcpu *v);
+void vmx_set_rip(struct vmx_vcpu *v, uint64_t rip);
+uint64_t vmx_rflags(const struct vmx_vcpu *v);
+void vmx_set_rflags(struct vmx_vcpu *v, uint64_t rflags);
+uint64_t vmx_reg(const struct vmx_vcpu *v, unsigned n);
+void vmx_set_reg(struct vmx_vcpu *v, unsigned n, uint64_t value);
+struct vmx_segment vmx_segment(const struct vmx_vcpu *v, enum vmx_seg n);
+void vmx_set_segment(struct vmx_vcpu *v, enum vmx_seg n, const struct vmx_segment *s);
+/* As the guest sees them. */
+uint64_t vmx_cr0(const struct vmx_vcpu *v);
+uint64_t vmx_cr3(const struct vmx_vcpu *v);
+uint64_t vmx_cr4(const struct vmx_vcpu *v);
+uint64_t vmx_efer(const struct vmx_vcpu *v);
+/* Set as by MOV, the checks of the SDM included; false: #GP. */
+MUST_CHECK bool vmx_set_cr0(struct vmx_vcpu *v, uint64_t value);
+MUST_CHECK bool vmx_set_cr4(struct vmx_vcpu *v, uint64_t value);
+MUST_CHECK bool vmx_set_efer(struct vmx_vcpu *v, uint64_t value);
+/* Set without checks, for a loader's entry state; consistent values are the caller's part. */
+void vmx_force_control(struct vmx_vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer);
+void vmx_set_table(struct vmx_vcpu *v, bool idt, uint64_t base, uint32_t limit);
+unsigned vmx_cpl(const struct vmx_vcpu *v);
+
+/* Past the instruction that caused the exit: RIP, shadows, and a single-step trap if due. */
+void vmx_skip(struct vmx_vcpu *v);
+/* Moves RIP there as if an instruction had been emulated. */
+void vmx_finish(struct vmx_vcpu *v, uint64_t rip, uint64_t rflags);
+
+/* ---- events ---- */
+void vmx_inject_exception(struct vmx_vcpu *v, unsigned vector);
+void vmx_inject_exception_error(struct vmx_vcpu *v, unsigned vector, uint32_t error);
+void vmx_inject_gp(struct vmx_vcpu *v); /* error code 0 */
+void vmx_inject_page_fault(struct vmx_vcpu *v, uint64_t address, uint32_t error);
+void vmx_inject_interrupt(struct vmx_vcpu *v, uint8_t vector);
+void vmx_inject_nmi(struct vmx_vcpu *v);
+static inline bool vmx_event_queued(const struct vmx_vcpu *v)
+{
+    return v->event.info & EVENT_VALID;
+}
+/* Whether an external interrupt (or NMI) could be injected now, nothing else being queued. */
+bool vmx_can_take_interrupt(const struct vmx_vcpu *v);
+bool vmx_can_take_nmi(const struct vmx_vcpu *v);
+/* Asks for an exit (client->window) as soon as it can be. */
+void vmx_want_interrupt_window(struct vmx_vcpu *v, bool want);
+void vmx_want_nmi_window(struct vmx_vcpu *v, bool want);
+/* Ends the shadow of STI or MOV SS (HLT is over). */
+void vmx_clear_shadow(struct vmx_vcpu *v);
+
+/* ---- time ---- */
+static inline uint64_t vmx_guest_tsc(const struct vmx_vcpu *v)
+{
+    return rdtsc() + v->tsc_offset;
+}
+void vmx_set_tsc_offset(struct vmx_vcpu *v, uint64_t offset);
+/* Arms the preemption timer, where there is one, to leave the guest at this host TSC. */
+void vmx_set_preemption(struct vmx_vcpu *v, uint64_t host_tsc);
+
+/* ---- APIC virtualisation ---- */
+enum vmx_apic_mode { VMX_APIC_OFF, VMX_APIC_XAPIC, VMX_APIC_X2APIC };
+void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode);
+/* With virtual delivery: the highest requested and in-service vectors (-1: none). */
+void vmx_set_requested(struct vmx_vcpu *v, int vector);
+void vmx_set_in_service(struct vmx_vcpu *v, int vector);
+void vmx_set_eoi_exits(struct vmx_vcpu *v, const uint64_t bitmap[4]);
+/* With only the TPR shadow: exit when the TPR's class falls below. */
+void vmx_set_tpr_threshold(struct vmx_vcpu *v, unsigned class);
+
+/* Everything there is to know about a vCPU, on the log. It must be loaded. */
+void vmx_dump(struct vmx_vcpu *v, const char *name);
+const char *vmx_exit_name(unsigned reason);
+
+/* XMM/YMM/ZMM n of the loaded guest; only what XCR0 enables is there. */
+bool vmx_vector_get(struct vmx_vcpu *v, unsigned n, void *data, unsigned size);
+bool vmx_vector_set(struct vmx_vcpu *v, unsigned n, const void *data, unsigned size,
+                    bool clear_upper);
+
+#endif
