@@ -10,10 +10,10 @@
 /* Ends the hypervisor with registers and a backtrace (host tests: abort). */
 NORETURN void assert_failed(const char *file, int line, const char *what);
 
-#define ASSERT(cond)                                                                               \
-    do {                                                                                           \
-        if (unlikely(!(cond)))                                                                     \
-            assert_failed(__FILE__, __LINE__, #cond);                                              \
+#define ASSERT(cond)                                  \
+    do {                                              \
+        if (unlikely(!(cond)))                        \
+            assert_failed(__FILE__, __LINE__, #cond); \
     } while (0)
 
 #endif

@@ -13,7 +13,10 @@ struct spinlock {
     uint32_t serving; /* the ticket whose turn it is */
 };
 
-#define SPINLOCK_INIT {0, 0}
+#define SPINLOCK_INIT \
+    {                 \
+        0, 0          \
+    }
 
 static inline void spin_lock(struct spinlock *l)
 {

@@ -11,9 +11,9 @@
 #define TIMER_NEVER UINT64_MAX
 
 struct timer {
-    struct list node;      /* in its queue while armed */
-    uint64_t deadline;     /* TIMER_NEVER while not armed */
-    struct timerq *queue;  /* the queue it is armed in, or NULL */
+    struct list node;                            /* in its queue while armed */
+    uint64_t deadline;                           /* TIMER_NEVER while not armed */
+    struct timerq *queue;                        /* the queue it is armed in, or NULL */
     void (*fire)(struct timer *t, uint64_t now); /* called once, with the timer disarmed */
     void *opaque;
 };

@@ -23,11 +23,12 @@ struct slab {
     uint32_t used;
 };
 
-/* Cells keep 16-byte alignment behind the header; the largest fits a frame twice. */
-#define SLAB_HEADER ALIGN_UP(sizeof(struct slab), 16)
-static const uint16_t cell_sizes[] = {32, 64, 128, 256, 496, 1008, 2016};
+/* From 64 bytes up, cells are aligned to a cache line; the largest fits a frame twice. */
+#define SLAB_HEADER 64
+static const uint16_t cell_sizes[] = {32, 64, 128, 256, 448, 960, 1984};
+_Static_assert(sizeof(struct slab) <= SLAB_HEADER, "the header fits");
 #define NR_CLASSES ARRAY_SIZE(cell_sizes)
-_Static_assert(SLAB_HEADER + 2 * 2016 <= PAGE_SIZE, "two of the largest cells fit a frame");
+_Static_assert(SLAB_HEADER + 2 * 1984 <= PAGE_SIZE, "two of the largest cells fit a frame");
 
 static struct spinlock lock = SPINLOCK_INIT;
 static struct list partial[NR_CLASSES]; /* slabs with a free cell */

@@ -1,0 +1,223 @@
+/* What VMX asks when a guest has exited: ports, memory, the local APIC, ends. */
+#include "lib/assert.h"
+#include "machine/apic.h"
+#include "machine/interrupt.h"
+#include "machine/timer.h"
+#include "vm/vm.h"
+#include "vmx/caps.h"
+#include "vmx/vmcs.h"
+
+/* ------------------------------------------------------------------ ports */
+
+static uint32_t port_read(struct vmx_vcpu *v, uint16_t port, unsigned size)
+{
+    struct vm *vm = vcpu_of(v)->vm;
+    uint32_t value;
+
+    spin_lock(&vm->lock);
+    value = bus_port_read(vm->machine.bus, port, size);
+    spin_unlock(&vm->lock);
+    return value;
+}
+
+static void port_write(struct vmx_vcpu *v, uint16_t port, unsigned size, uint32_t value)
+{
+    struct vm *vm = vcpu_of(v)->vm;
+
+    spin_lock(&vm->lock);
+    bus_port_write(vm->machine.bus, port, size, value);
+    spin_unlock(&vm->lock);
+}
+
+static void port_string(struct vmx_vcpu *v, UNUSED const struct vmx_io *io)
+{
+    emulation_run(vcpu_of(v), NULL);
+}
+
+/* ------------------------------------------------------------------ memory */
+
+/* The linear address is valid, and the access was to the page itself, not to a page table. */
+#define QUALIFICATION_LINEAR (BIT(7) | BIT(8))
+
+static void ept_fault(struct vmx_vcpu *v, gpa_t gpa, UNUSED unsigned access)
+{
+    struct vcpu *c = vcpu_of(v);
+    uint64_t q;
+
+    if (likely(vm_is_ram(c->vm, gpa))) {
+        if (unlikely(!vm_populate(c->vm, gpa)))
+            vm_crash(c, "the machine has no memory left for it");
+        return;
+    }
+    q = vmread(VMCS_EXIT_QUALIFICATION);
+    emulation_run(c, (q & QUALIFICATION_LINEAR) == QUALIFICATION_LINEAR ? &gpa : NULL);
+}
+
+/* ------------------------------------------------------------------ local APIC */
+
+static void apic_access(struct vmx_vcpu *v, UNUSED unsigned offset, UNUSED bool write)
+{
+    gpa_t gpa = GPA(GUEST_LAPIC_BASE);
+
+    emulation_run(vcpu_of(v), &gpa);
+}
+
+static void apic_written(struct vmx_vcpu *v, unsigned offset)
+{
+    struct vcpu *c = vcpu_of(v);
+
+    spin_lock(&c->vm->lock);
+    lapic_written(c->lapic, offset);
+    spin_unlock(&c->vm->lock);
+}
+
+static void apic_eoi_exit(struct vmx_vcpu *v, uint8_t vector)
+{
+    struct vcpu *c = vcpu_of(v);
+
+    spin_lock(&c->vm->lock);
+    lapic_eoi_vector(c->lapic, vector);
+    spin_unlock(&c->vm->lock);
+}
+
+static void apic_tpr_lowered(struct vmx_vcpu *v)
+{
+    vcpu_request(vcpu_of(v), REQUEST_EVENTS);
+}
+
+/* The guest's TSC on this vCPU is ahead of the VM's, by which the devices go, by so much. */
+static uint64_t tsc_ahead(const struct vcpu *c)
+{
+    return c->vmx.tsc_offset - c->vm->tsc_offset;
+}
+
+static bool apic_msr_read(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)
+{
+    struct vcpu *c = vcpu_of(v);
+    bool ok;
+
+    spin_lock(&c->vm->lock);
+    ok = lapic_msr_read(c->lapic, msr, value);
+    spin_unlock(&c->vm->lock);
+    if (ok && msr == MSR_TSC_DEADLINE && *value != 0)
+        *value += tsc_ahead(c);
+    return ok;
+}
+
+static bool apic_msr_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
+{
+    struct vcpu *c = vcpu_of(v);
+    bool ok;
+
+    if (msr == MSR_TSC_DEADLINE && value != 0)
+        value -= tsc_ahead(c);
+    spin_lock(&c->vm->lock);
+    ok = lapic_msr_write(c->lapic, msr, value);
+    spin_unlock(&c->vm->lock);
+    if (msr == MSR_APIC_BASE && ok) {
+        vmx_set_apic_mode(v, vcpu_apic_mode(c));
+        vcpu_request(c, REQUEST_EVENTS);
+    }
+    return ok;
+}
+
+/* CR8 is the upper half of the task priority register. */
+static uint64_t cr8_read(struct vmx_vcpu *v)
+{
+    return lapic_read(vcpu_of(v)->lapic, LAPIC_TPR) >> 4 & 0xf;
+}
+
+static void cr8_write(struct vmx_vcpu *v, uint64_t value)
+{
+    struct vcpu *c = vcpu_of(v);
+
+    spin_lock(&c->vm->lock);
+    lapic_write(c->lapic, LAPIC_TPR, (uint32_t)value << 4);
+    spin_unlock(&c->vm->lock);
+    vcpu_request(c, REQUEST_EVENTS);
+}
+
+/* A deadline stays where it is in the guest's TSC, so it moves in the VM's time. */
+static void tsc_moved(struct vmx_vcpu *v, uint64_t delta)
+{
+    struct vcpu *c = vcpu_of(v);
+    uint64_t deadline;
+
+    spin_lock(&c->vm->lock);
+    if (lapic_msr_read(c->lapic, MSR_TSC_DEADLINE, &deadline) && deadline != 0)
+        (void)!lapic_msr_write(c->lapic, MSR_TSC_DEADLINE, deadline - delta);
+    spin_unlock(&c->vm->lock);
+}
+
+/* ------------------------------------------------------------------ running */
+
+static void halt(struct vmx_vcpu *v)
+{
+    vcpu_request(vcpu_of(v), REQUEST_HALT);
+}
+
+static void host_interrupt(UNUSED struct vmx_vcpu *v, unsigned vector)
+{
+    interrupt_dispatch(vector);
+}
+
+static void host_timer(UNUSED struct vmx_vcpu *v)
+{
+    timer_run();
+}
+
+static void window(struct vmx_vcpu *v)
+{
+    vcpu_request(vcpu_of(v), REQUEST_EVENTS);
+}
+
+/* It spins for a lock: whoever holds it may be waiting for this CPU. */
+static void pause_loop(struct vmx_vcpu *v)
+{
+    vcpu_request(vcpu_of(v), REQUEST_YIELD);
+}
+
+/* No call is offered yet; without a KVM signature in CPUID none is expected. */
+static bool vmcall(UNUSED struct vmx_vcpu *v)
+{
+    return false;
+}
+
+static void triple_fault(struct vmx_vcpu *v)
+{
+    struct vcpu *c = vcpu_of(v);
+
+    vm_log(c->vm, "triple fault at rip 0x%lx: the VM is reset", vmx_rip(v));
+    vmx_dump(v, c->vm->config.name);
+    vm_request_end(c->vm, VM_END_RESET);
+}
+
+static void broken(struct vmx_vcpu *v, const char *why)
+{
+    vm_crash(vcpu_of(v), why);
+}
+
+const struct vmx_client vm_client = {
+    .port_read = port_read,
+    .port_write = port_write,
+    .port_string = port_string,
+    .ept_fault = ept_fault,
+    .apic_access = apic_access,
+    .apic_written = apic_written,
+    .apic_eoi = apic_eoi_exit,
+    .apic_tpr_lowered = apic_tpr_lowered,
+    .apic_msr_read = apic_msr_read,
+    .apic_msr_write = apic_msr_write,
+    .cr8_read = cr8_read,
+    .cr8_write = cr8_write,
+    .tsc_moved = tsc_moved,
+    .halt = halt,
+    .interrupt = host_interrupt,
+    .timer = host_timer,
+    .window = window,
+    .pause = pause_loop,
+    .vmcall = vmcall,
+    .task_switch = task_switch_run,
+    .triple_fault = triple_fault,
+    .broken = broken,
+};

@@ -1,0 +1,258 @@
+/* What a VM's devices are offered: time, timers, guest memory, the power switch, serial lines. */
+#include <stdarg.h>
+#include "lib/assert.h"
+#include "lib/checked.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "machine/console.h"
+#include "machine/frame.h"
+#include "machine/rtc.h"
+#include "machine/timer.h"
+#include "vm/vm.h"
+
+/* Bytes that the UART or the line could not take are offered again after so long. */
+#define SERIAL_RETRY_NS 1000000ull
+
+/* ------------------------------------------------------------------ time */
+
+static uint64_t host_now(struct device_host *h)
+{
+    return rdtsc() + vm_of_host(h)->tsc_offset;
+}
+
+/* The VM's one timer in its CPU's queue follows the soonest of its devices. */
+static void arm_next(struct vm *vm)
+{
+    uint64_t soonest = timerq_next(&vm->timers), host;
+
+    /* A deadline beyond the end of time does not wrap to its beginning. */
+    if (soonest == TIMER_NEVER || !checked_add(soonest, -vm->tsc_offset, &host))
+        timer_disarm(&vm->next_timer);
+    else
+        timer_arm(vm->vcpus[0]->cpu, &vm->next_timer, host);
+}
+
+static void host_timer_set(struct device_host *h, struct timer *t, uint64_t deadline)
+{
+    struct vm *vm = vm_of_host(h);
+
+    timerq_set(&vm->timers, t, deadline);
+    if (vm->vcpus[0] != NULL)
+        arm_next(vm);
+}
+
+static void host_timer_cancel(UNUSED struct device_host *h, struct timer *t)
+{
+    timerq_cancel(t); /* should the VM's timer fire for nothing, it is armed anew then */
+}
+
+static void next_timer_fired(struct timer *t, UNUSED uint64_t now)
+{
+    struct vm *vm = t->opaque;
+
+    spin_lock(&vm->lock);
+    timerq_expire(&vm->timers, host_now(&vm->host));
+    arm_next(vm);
+    spin_unlock(&vm->lock);
+}
+
+static uint64_t host_wall_clock(UNUSED struct device_host *h)
+{
+    return rtc_wall_clock();
+}
+
+/* ------------------------------------------------------------------ memory, power, log */
+
+static bool host_dma_read(struct device_host *h, gpa_t from, void *to, size_t n)
+{
+    return vm_read(vm_of_host(h), from, to, n);
+}
+
+static bool host_dma_write(struct device_host *h, gpa_t to, const void *from, size_t n)
+{
+    return vm_write(vm_of_host(h), to, from, n);
+}
+
+static void host_power(struct device_host *h, enum device_power what)
+{
+    vm_request_end(vm_of_host(h), what == DEVICE_POWER_OFF ? VM_END_POWEROFF : VM_END_RESET);
+}
+
+static void host_log(struct device_host *h, const char *text)
+{
+    vm_log(vm_of_host(h), "%s", text);
+}
+
+static void *host_alloc(UNUSED struct device_host *h, size_t bytes)
+{
+    return heap_alloc(bytes);
+}
+
+static void host_free(UNUSED struct device_host *h, void *p)
+{
+    if (p != NULL)
+        heap_free(p);
+}
+
+const struct device_host_ops vm_host_ops = {
+    .now = host_now,
+    .timer_set = host_timer_set,
+    .timer_cancel = host_timer_cancel,
+    .dma_read = host_dma_read,
+    .dma_write = host_dma_write,
+    .power = host_power,
+    .wall_clock = host_wall_clock,
+    .log = host_log,
+    .alloc = host_alloc,
+    .free = host_free,
+};
+
+void vm_log(struct vm *vm, const char *fmt, ...)
+{
+    char text[256];
+    va_list args;
+
+    va_start(args, fmt);
+    format_text_v(text, sizeof(text), fmt, args);
+    va_end(args);
+    log_line("%s: %s", vm->config.name, text);
+}
+
+/* ------------------------------------------------------------------ serial */
+
+/* The VM that the operator's keys go to: the first with com1 = console. */
+static struct vm *console_vm;
+
+static void retry_later(struct vm *vm)
+{
+    struct timer *t = &vm->serial.retry;
+
+    if (!timer_armed(t))
+        host_timer_set(&vm->host, t, host_now(&vm->host) + clock_from_ns(SERIAL_RETRY_NS));
+}
+
+/* A finished line of a VM that shares the console or writes to the log. */
+static void serial_line(struct vm *vm)
+{
+    struct vm_serial *s = &vm->serial;
+
+    s->line[s->line_len] = '\0';
+    if (s->logged) {
+        vm_log(vm, "com1: %s", s->line);
+    } else {
+        char text[sizeof(s->line) + CONFIG_NAME_MAX + 8];
+        size_t n = format_text(text, sizeof(text), "[%s] %s\r\n", vm->config.name, s->line);
+
+        console_write_raw(text, MIN(n, sizeof(text) - 1));
+    }
+    s->line_len = 0;
+}
+
+static void serial_collect(struct vm *vm, char c)
+{
+    struct vm_serial *s = &vm->serial;
+
+    if (c == '\r')
+        return;
+    if (c == '\n' || s->line_len == sizeof(s->line) - 1)
+        serial_line(vm);
+    if (c != '\n')
+        s->line[s->line_len++] = c;
+}
+
+static size_t serial_write(void *opaque, const void *data, size_t n)
+{
+    struct vm *vm = opaque;
+    size_t taken;
+
+    if (!vm->serial.prefix && !vm->serial.logged) {
+        taken = console_write_raw(data, MIN(n, console_room()));
+        if (taken < n)
+            retry_later(vm);
+        return taken;
+    }
+    for (size_t i = 0; i < n; i++)
+        serial_collect(vm, ((const char *)data)[i]);
+    return n;
+}
+
+static void serial_feed(struct vm *vm)
+{
+    struct vm_serial *s = &vm->serial;
+
+    while (s->input_tail != s->input_head) {
+        uint8_t byte = s->input[s->input_tail % VM_INPUT_RING];
+
+        if (machine_serial_input(&vm->machine, 0, &byte, 1) == 0) {
+            retry_later(vm);
+            return;
+        }
+        s->input_tail++;
+    }
+}
+
+/* The guest has read from its UART. */
+static void serial_room(void *opaque)
+{
+    serial_feed(opaque);
+}
+
+static void serial_retry(struct timer *t, UNUSED uint64_t now)
+{
+    struct vm *vm = t->opaque;
+
+    machine_serial_resume(&vm->machine, 0);
+    serial_feed(vm);
+}
+
+/* A byte typed by the operator. When the guest does not read for long, the newest are lost. */
+static void console_input(UNUSED void *opaque, uint8_t byte)
+{
+    struct vm *vm = console_vm;
+    struct vm_serial *s;
+
+    if (vm == NULL)
+        return;
+    s = &vm->serial;
+    spin_lock(&vm->lock);
+    if (s->input_head - s->input_tail < VM_INPUT_RING)
+        s->input[s->input_head++ % VM_INPUT_RING] = byte;
+    serial_feed(vm);
+    spin_unlock(&vm->lock);
+}
+
+static void share_console(struct vm *vm)
+{
+    if (vm->config.com1 != CONFIG_SERIAL_CONSOLE)
+        return;
+    if (console_vm == NULL) {
+        console_vm = vm;
+        console_set_input(console_input, NULL);
+        return;
+    }
+    /* Two or more: every line says whose it is. */
+    console_vm->serial.prefix = true;
+    vm->serial.prefix = true;
+}
+
+void vm_host_init(struct vm *vm, struct machine_config *config)
+{
+    vm->host = (struct device_host){&vm_host_ops, clock_hz()};
+    timerq_init(&vm->timers);
+    timer_init(&vm->next_timer, next_timer_fired, vm);
+    timer_init(&vm->serial.retry, serial_retry, vm);
+    vm->serial.logged = vm->config.com1 == CONFIG_SERIAL_LOG;
+    if (vm->config.com1 != CONFIG_SERIAL_NULL)
+        config->com[0] = (struct chardev){serial_write, vm, serial_room};
+    share_console(vm);
+}
+
+void vm_host_destroy(struct vm *vm)
+{
+    if (vm->serial.line_len > 0)
+        serial_line(vm);
+    timer_disarm(&vm->next_timer);
+    if (console_vm == vm)
+        console_vm = NULL;
+}

@@ -1,0 +1,162 @@
+/* A VM's memory: given on first touch, in 2 MiB pages where alignment and plenty allow. */
+#include "lib/assert.h"
+#include "lib/string.h"
+#include "machine/frame.h"
+#include "vm/vm.h"
+#include "vmx/caps.h"
+
+/* Large pages only while at least one part in so many of the machine's memory is free. */
+#define PLENTY_PART 8
+
+int vm_memory_init(struct vm *vm)
+{
+    int error = ept_init(&vm->ept, &vmx_caps.ept, vm->id);
+
+    if (error != 0)
+        return error;
+    vm->nr_regions = guest_ram_regions(vm->config.memory, vm->regions);
+    return 0;
+}
+
+static void release(UNUSED void *opaque, enum ept_kind kind, mpn_t mpn, unsigned order)
+{
+    ASSERT(kind == EPT_PRIVATE || kind == EPT_DEVICE);
+    frame_free(mpn, order);
+}
+
+void vm_memory_destroy(struct vm *vm)
+{
+    ept_destroy(&vm->ept, release, NULL);
+}
+
+static const struct guest_region *find_region(const struct vm *vm, gpa_t gpa)
+{
+    for (unsigned i = 0; i < vm->nr_regions; i++)
+        if (gpa.v - vm->regions[i].start.v < vm->regions[i].size)
+            return &vm->regions[i];
+    return NULL;
+}
+
+bool vm_is_ram(const struct vm *vm, gpa_t gpa)
+{
+    return find_region(vm, gpa) != NULL;
+}
+
+static bool plenty(void)
+{
+    struct frame_stats s = frame_stats();
+
+    return s.free >= s.total / PLENTY_PART;
+}
+
+/* Maps fresh zeroed memory of that order around gpa. */
+static int map_fresh(struct vm *vm, gpa_t gpa, unsigned order)
+{
+    gpa_t start = GPA(ALIGN_DOWN(gpa.v, PAGE_SIZE << order));
+    mpn_t mpn = frame_alloc(order, FRAME_GUEST, FRAME_ZERO);
+    int error;
+
+    if (mpn_is_none(mpn))
+        return E_NOMEM;
+    frame_get(mpn)->vm = vm->id;
+    frame_get(mpn)->ppn = gpa_ppn(start).v;
+    error = ept_map(&vm->ept, start, mpn, order, EPT_PRIVATE, EPT_RWX, EPT_TYPE_WB);
+    if (error != 0)
+        frame_free(mpn, order);
+    return error;
+}
+
+static bool fits_large(const struct vm *vm, const struct guest_region *r, gpa_t gpa)
+{
+    uint64_t start = ALIGN_DOWN(gpa.v, LARGE_SIZE);
+
+    return vm->ept.caps.large_2m && start >= r->start.v &&
+           start + LARGE_SIZE <= r->start.v + r->size && plenty();
+}
+
+bool vm_populate(struct vm *vm, gpa_t gpa)
+{
+    const struct guest_region *r = find_region(vm, gpa);
+    struct ept_mapping m;
+    int error = 0;
+
+    ASSERT(r != NULL);
+    spin_lock(&vm->ept.lock);
+    m = ept_lookup(&vm->ept, gpa);
+    /* Another vCPU may have been first. */
+    if (m.kind == EPT_ABSENT) {
+        error = E_NOMEM;
+        if (m.order >= EPT_ORDER_2M && fits_large(vm, r, gpa))
+            error = map_fresh(vm, gpa, EPT_ORDER_2M);
+        if (error != 0)
+            error = map_fresh(vm, gpa, EPT_ORDER_4K);
+    }
+    spin_unlock(&vm->ept.lock);
+    return error == 0;
+}
+
+void *vm_pointer(struct vm *vm, gpa_t gpa)
+{
+    struct ept_mapping m = ept_lookup(&vm->ept, gpa);
+
+    if (mpn_is_none(m.mpn)) {
+        if (!vm_is_ram(vm, gpa) || !vm_populate(vm, gpa))
+            return NULL;
+        m = ept_lookup(&vm->ept, gpa);
+    }
+    if (m.kind == EPT_DEVICE)
+        return NULL;
+    return (uint8_t *)mpn_ptr(m.mpn) + gpa.v % PAGE_SIZE;
+}
+
+/* Reading what was never touched gives zeroes and puts nothing there. */
+static bool read_part(struct vm *vm, gpa_t from, void *to, size_t n)
+{
+    struct ept_mapping m = ept_lookup(&vm->ept, from);
+
+    if (!vm_is_ram(vm, from))
+        return false;
+    if (mpn_is_none(m.mpn))
+        memset(to, 0, n);
+    else
+        memcpy(to, (uint8_t *)mpn_ptr(m.mpn) + from.v % PAGE_SIZE, n);
+    return true;
+}
+
+static bool write_part(struct vm *vm, gpa_t to, const void *from, size_t n)
+{
+    void *p = vm_pointer(vm, to);
+
+    if (p == NULL)
+        return false;
+    memcpy(p, from, n);
+    return true;
+}
+
+bool vm_read(struct vm *vm, gpa_t from, void *to, size_t n)
+{
+    while (n > 0) {
+        size_t part = MIN(n, PAGE_SIZE - from.v % PAGE_SIZE);
+
+        if (!read_part(vm, from, to, part))
+            return false;
+        from.v += part;
+        to = (uint8_t *)to + part;
+        n -= part;
+    }
+    return true;
+}
+
+bool vm_write(struct vm *vm, gpa_t to, const void *from, size_t n)
+{
+    while (n > 0) {
+        size_t part = MIN(n, PAGE_SIZE - to.v % PAGE_SIZE);
+
+        if (!write_part(vm, to, from, part))
+            return false;
+        to.v += part;
+        from = (const uint8_t *)from + part;
+        n -= part;
+    }
+    return true;
+}

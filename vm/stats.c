@@ -1,0 +1,56 @@
+#include "lib/format.h"
+#include "lib/log.h"
+#include "machine/bootinfo.h"
+#include "vm/stats.h"
+#include "vm/vm.h"
+
+struct text {
+    char buf[900];
+    size_t len;
+};
+
+static void add(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void add(struct text *t, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    if (t->len < sizeof(t->buf))
+        t->len += format_text_v(t->buf + t->len, sizeof(t->buf) - t->len, fmt, args);
+    va_end(args);
+}
+
+static uint64_t exits_of(const struct vm *vm, unsigned reason)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++)
+        n += vm->vcpus[i]->vmx.exits[reason];
+    return n;
+}
+
+void stats_print(struct vm *vm)
+{
+    struct text t = {.len = 0};
+    uint64_t host = 0, total = 0;
+    const char *separator = "";
+    char unused[2];
+
+    if (!bootinfo_option("stats", unused, sizeof(unused)))
+        return;
+    for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++)
+        host += vm->vcpus[i]->vmx.host_ticks;
+    add(&t, "stats: {\"vm\": \"%s\", \"tsc_at_start\": %lu, \"host_ticks\": %lu, \"exits\": {",
+        vm->config.name, -vm->tsc_offset, host);
+    for (unsigned r = 0; r < EXIT_NR_REASONS; r++) {
+        uint64_t n = exits_of(vm, r);
+
+        total += n;
+        if (n == 0)
+            continue;
+        add(&t, "%s\"%s\": %lu", separator, vmx_exit_name(r), n);
+        separator = ", ";
+    }
+    add(&t, "}, \"total\": %lu, \"private_pages\": %lu}", total, vm->ept.pages[EPT_PRIVATE]);
+    log_line("%s", t.buf);
+}

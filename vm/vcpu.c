@@ -1,0 +1,375 @@
+/*
+ * A vCPU on its physical CPU: requests are looked up, events injected, the guest entered, again
+ * and again until it blocks, yields or stops.
+ */
+#include "devices/pic.h"
+#include "lib/assert.h"
+#include "lib/string.h"
+#include "machine/apic.h"
+#include "machine/frame.h"
+#include "machine/timer.h"
+#include "vm/vm.h"
+#include "vmx/caps.h"
+#include "vmx/cpu.h"
+
+/* ------------------------------------------------------------------ life */
+
+struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned cpu)
+{
+    struct vcpu *c = heap_alloc(sizeof(*c));
+
+    if (c == NULL)
+        return NULL;
+    c->vm = vm;
+    c->index = index;
+    c->cpu = cpu;
+    c->lapic = vm->machine.lapic[index];
+    c->mode = index == 0 ? VCPU_RUN : VCPU_WAIT_SIPI;
+    sched_entity_init(&c->sched);
+    if (vmx_vcpu_init(&c->vmx, &vm->vmx, index, ptr_hpa(c->lapic->page), ptr_hpa(&c->lapic->pir)) !=
+        0) {
+        heap_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void vcpu_destroy(struct vcpu *c)
+{
+    ASSERT(c->sched.state == SCHED_BLOCKED);
+    vmx_vcpu_destroy(&c->vmx);
+    heap_free(c);
+}
+
+enum vmx_apic_mode vcpu_apic_mode(const struct vcpu *c)
+{
+    const struct lapic *l = c->lapic;
+
+    if (!lapic_enabled(l))
+        return VMX_APIC_OFF;
+    if (lapic_x2apic(l))
+        return VMX_APIC_X2APIC;
+    /* An APIC page that the guest has moved is emulated. */
+    return ALIGN_DOWN(l->base_msr & 0xfffffffffull, PAGE_SIZE) == GUEST_LAPIC_BASE ? VMX_APIC_XAPIC
+                                                                                   : VMX_APIC_OFF;
+}
+
+static void set_entry_state(struct vmx_vcpu *v, const struct entry_state *e)
+{
+    for (unsigned i = 0; i < REG_COUNT; i++)
+        vmx_set_reg(v, i, e->gpr[i]);
+    vmx_set_rip(v, e->rip);
+    vmx_set_rflags(v, e->rflags | RFLAGS_FIXED);
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        const struct vmx_segment s = {e->seg[i].selector, e->seg[i].limit, e->seg[i].access,
+                                      e->seg[i].base};
+        vmx_set_segment(v, i, &s);
+    }
+    vmx_set_table(v, false, e->gdt_base, e->gdt_limit);
+    vmx_set_table(v, true, e->idt_base, e->idt_limit);
+    vmx_force_control(v, e->cr0, e->cr3, e->cr4, e->efer);
+}
+
+/* What firmware leaves behind in the memory type registers: RAM is cached. */
+static void set_firmware_mtrrs(struct vmx_vcpu *v)
+{
+    v->mtrr_def_type = BIT(11) | EPT_TYPE_WB;
+}
+
+void vcpu_reset(struct vcpu *c, const struct entry_state *entry)
+{
+    vmx_vcpu_load(&c->vmx);
+    vmx_vcpu_reset(&c->vmx, false);
+    vmx_set_tsc_offset(&c->vmx, c->vm->tsc_offset);
+    c->vmx.tsc_adjust = 0;
+    vmx_set_apic_mode(&c->vmx, vcpu_apic_mode(c));
+    c->lapic->virtual_delivery = c->vm->vmx.virtual_apic;
+    if (c->vm->vmx.virtual_apic) {
+        vmx_set_requested(&c->vmx, -1);
+        vmx_set_in_service(&c->vmx, -1);
+    }
+    if (entry != NULL) {
+        set_entry_state(&c->vmx, entry);
+        set_firmware_mtrrs(&c->vmx);
+    }
+    vmx_vcpu_put(&c->vmx);
+    c->mode = c->index == 0 ? VCPU_RUN : VCPU_WAIT_SIPI;
+    c->requests = 0;
+    c->stopped = false;
+}
+
+/* ------------------------------------------------------------------ requests */
+
+void vcpu_request(struct vcpu *c, uint64_t requests)
+{
+    uint64_t old = __atomic_fetch_or(&c->requests, requests, __ATOMIC_SEQ_CST);
+
+    /* It looks at its requests before every entry; what counts is that an entry comes. */
+    if ((old & requests) == requests || this_cpu()->running == c)
+        return;
+    if (sched_wake(loop_queue(c->cpu), &c->sched, rdtsc()) ||
+        __atomic_load_n(&c->in_guest, __ATOMIC_SEQ_CST)) {
+        if (c->cpu != this_cpu()->index)
+            apic_kick(c->cpu);
+    }
+}
+
+static void cpu_wake(void *opaque, unsigned vcpu)
+{
+    vcpu_request(((struct vm *)opaque)->vcpus[vcpu], REQUEST_EVENTS);
+}
+
+static void cpu_nmi(void *opaque, unsigned vcpu)
+{
+    struct vcpu *c = ((struct vm *)opaque)->vcpus[vcpu];
+
+    __atomic_store_n(&c->vmx.nmi_pending, true, __ATOMIC_SEQ_CST);
+    vcpu_request(c, REQUEST_EVENTS);
+}
+
+static void cpu_init(void *opaque, unsigned vcpu)
+{
+    vcpu_request(((struct vm *)opaque)->vcpus[vcpu], REQUEST_INIT);
+}
+
+static void cpu_startup(void *opaque, unsigned vcpu, uint8_t page)
+{
+    struct vcpu *c = ((struct vm *)opaque)->vcpus[vcpu];
+
+    __atomic_store_n(&c->sipi_page, page, __ATOMIC_SEQ_CST);
+    vcpu_request(c, REQUEST_SIPI);
+}
+
+const struct machine_cpu_ops vm_cpu_ops = {
+    .wake = cpu_wake,
+    .nmi = cpu_nmi,
+    .init = cpu_init,
+    .startup = cpu_startup,
+};
+
+/* ------------------------------------------------------------------ events */
+
+static bool pic_wants(const struct vcpu *c)
+{
+    return pic_output(c->vm->machine.pic) && lapic_accepts_extint(c->lapic);
+}
+
+/* Whether something would end HLT: an NMI, or an interrupt that the guest takes. */
+static bool has_event(struct vcpu *c)
+{
+    if (c->vmx.nmi_pending || vmx_event_queued(&c->vmx))
+        return true;
+    if (!(vmx_rflags(&c->vmx) & RFLAGS_IF))
+        return false;
+    lapic_sync(c->lapic);
+    return lapic_pending(c->lapic) >= 0 || pic_wants(c);
+}
+
+/* Hands the CPU what it needs to evaluate interrupts by itself. */
+static void sync_virtual_delivery(struct vcpu *c)
+{
+    uint64_t bitmap[4];
+
+    vmx_set_requested(&c->vmx, lapic_sync(c->lapic));
+    lapic_eoi_exit_bitmap(c->lapic, bitmap);
+    vmx_set_eoi_exits(&c->vmx, bitmap);
+}
+
+/* The vector to inject by hand, taken from its controller; -1: none. */
+static int take_interrupt(struct vcpu *c)
+{
+    int vector;
+
+    if (pic_wants(c))
+        return pic_acknowledge(c->vm->machine.pic);
+    if (c->vm->vmx.virtual_apic)
+        return -1;
+    lapic_sync(c->lapic);
+    vector = lapic_pending(c->lapic);
+    if (vector >= 0)
+        lapic_accept(c->lapic, vector);
+    return vector;
+}
+
+static bool interrupt_waits(struct vcpu *c)
+{
+    return pic_wants(c) || (!c->vm->vmx.virtual_apic && lapic_pending(c->lapic) >= 0);
+}
+
+static void inject_nmi(struct vcpu *c)
+{
+    struct vmx_vcpu *v = &c->vmx;
+
+    if (!v->nmi_pending)
+        return;
+    if (!vmx_event_queued(v) && vmx_can_take_nmi(v))
+        vmx_inject_nmi(v);
+    vmx_want_nmi_window(v, v->nmi_pending);
+}
+
+/* With the TPR shadow alone: the CPU tells when the guest lowers its priority below this class. */
+static void set_threshold(struct vcpu *c)
+{
+    unsigned class = 0;
+    int vector;
+
+    if (c->vm->vmx.virtual_apic || !vmx_has_proc(PROC_TPR_SHADOW))
+        return;
+    vector = lapic_sync(c->lapic);
+    if (vector >= 0 && lapic_pending(c->lapic) < 0)
+        class = (unsigned)vector >> 4;
+    /* The threshold must not be above the TPR's class while nothing is below it (SDM 27.2.1.1). */
+    vmx_set_tpr_threshold(&c->vmx, MIN(class, lapic_read(c->lapic, LAPIC_TPR) >> 4 & 0xf));
+}
+
+/* Brings pending events to the guest, as far as it can take them. vm->lock is held. */
+static void inject_events(struct vcpu *c)
+{
+    struct vmx_vcpu *v = &c->vmx;
+    int vector;
+
+    if (c->vm->vmx.virtual_apic)
+        sync_virtual_delivery(c);
+    inject_nmi(c);
+    if (!vmx_event_queued(v) && interrupt_waits(c) && vmx_can_take_interrupt(v)) {
+        vector = take_interrupt(c);
+        if (vector >= 0)
+            vmx_inject_interrupt(v, (uint8_t)vector);
+    }
+    vmx_want_interrupt_window(v, interrupt_waits(c));
+    set_threshold(c);
+}
+
+/* ------------------------------------------------------------------ requests, at home */
+
+/* Start-up IPI: real mode at page * 4 KiB (SDM vol. 3 section 9.4.4). */
+static void start_up(struct vcpu *c)
+{
+    struct vmx_segment cs = vmx_segment(&c->vmx, SEG_CS);
+
+    cs.selector = (uint16_t)(c->sipi_page << 8);
+    cs.base = (uint64_t)c->sipi_page << PAGE_SHIFT;
+    vmx_set_segment(&c->vmx, SEG_CS, &cs);
+    vmx_set_rip(&c->vmx, 0);
+    c->mode = VCPU_RUN;
+}
+
+static void take_init(struct vcpu *c)
+{
+    vmx_vcpu_reset(&c->vmx, true);
+    spin_lock(&c->vm->lock);
+    lapic_reset_init(c->lapic);
+    spin_unlock(&c->vm->lock);
+    if (c->vm->vmx.virtual_apic) {
+        vmx_set_requested(&c->vmx, -1);
+        vmx_set_in_service(&c->vmx, -1);
+    }
+    vmx_set_apic_mode(&c->vmx, vcpu_apic_mode(c));
+    /* The boot processor starts at the reset vector; the others wait. */
+    c->mode = c->lapic->base_msr & BIT(8) ? VCPU_RUN : VCPU_WAIT_SIPI;
+}
+
+enum next { ENTER, BLOCK, YIELD, STOP };
+
+/* Works off the requests; says what comes next. */
+static enum next serve_requests(struct vcpu *c, uint64_t requests)
+{
+    bool wakes;
+
+    if (requests & REQUEST_STOP)
+        return STOP;
+    if (requests & REQUEST_INIT)
+        take_init(c);
+    if ((requests & REQUEST_SIPI) && c->mode == VCPU_WAIT_SIPI)
+        start_up(c);
+    if ((requests & REQUEST_HALT) && c->mode == VCPU_RUN)
+        c->mode = VCPU_HALT;
+    if (c->mode == VCPU_WAIT_SIPI)
+        return BLOCK;
+    spin_lock(&c->vm->lock);
+    wakes = c->mode != VCPU_HALT || has_event(c);
+    if (wakes) {
+        c->mode = VCPU_RUN;
+        inject_events(c);
+    }
+    spin_unlock(&c->vm->lock);
+    if (!wakes)
+        return BLOCK;
+    return requests & REQUEST_YIELD ? YIELD : ENTER;
+}
+
+/*
+ * The guest, once. in_guest is announced before the last look at the requests, and a requester
+ * looks at it after its request: one of the two sees the other. A kick that comes too early for
+ * the guest makes it exit at once.
+ */
+static void enter(struct vcpu *c)
+{
+    struct ept *ept = &c->vm->ept;
+    uint64_t deadline = timer_soonest();
+
+    __atomic_store_n(&c->in_guest, true, __ATOMIC_SEQ_CST);
+    if (likely(__atomic_load_n(&c->requests, __ATOMIC_SEQ_CST) == 0)) {
+        if (unlikely(ept_stale(ept, this_cpu()->index)))
+            vmx_invept(ept_pointer(ept));
+        if (deadline != c->vmx.preempt_deadline)
+            vmx_set_preemption(&c->vmx, deadline);
+        vmx_vcpu_run(&c->vmx);
+    }
+    __atomic_store_n(&c->in_guest, false, __ATOMIC_RELAXED);
+}
+
+static enum next round(struct vcpu *c)
+{
+    uint64_t requests = __atomic_load_n(&c->requests, __ATOMIC_SEQ_CST);
+    enum next next = ENTER;
+
+    if (unlikely(requests != 0)) {
+        __atomic_fetch_and(&c->requests, ~requests, __ATOMIC_SEQ_CST);
+        next = serve_requests(c, requests);
+    }
+    if (next == ENTER)
+        enter(c);
+    return next;
+}
+
+/* Off its CPU for good; a wake-up that is on its way is of no use any more. */
+static void leave(struct vcpu *c, struct sched_queue *q)
+{
+    while (!sched_block(q, &c->sched, rdtsc()))
+        ;
+}
+
+void vcpu_run(struct vcpu *c)
+{
+    struct percpu *cpu = this_cpu();
+    struct sched_queue *q = loop_queue(cpu->index);
+    enum next next;
+
+    if (c->stopped) {
+        leave(c, q);
+        return;
+    }
+    vmx_vcpu_load(&c->vmx);
+    cpu->running = c;
+    timer_use_hardware(!vmx_has_pin(PIN_PREEMPTION_TIMER));
+    do {
+        if (unlikely(sched_contended(q)))
+            loop_limit_slice();
+        next = round(c);
+        if (next == YIELD && !sched_contended(q))
+            next = ENTER;
+        if (next == BLOCK && !sched_block(q, &c->sched, rdtsc()))
+            next = ENTER;
+    } while (next == ENTER);
+    cpu->running = NULL;
+    timer_use_hardware(true);
+    if (next == YIELD)
+        sched_yield(q, &c->sched, rdtsc());
+    if (next != STOP)
+        return;
+    vmx_vcpu_put(&c->vmx);
+    c->stopped = true;
+    leave(c, q);
+    vm_vcpu_stopped(c->vm);
+}

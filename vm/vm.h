@@ -1,0 +1,196 @@
+/*
+ * Virtual machines and their vCPUs: what ties VMX, memory and devices together.
+ *
+ * Locks, in the order in which they may be taken: vm->lock (devices and their timers), ept.lock,
+ * sched queue, timer queue. VMM code runs to completion with interrupts off.
+ */
+#ifndef VM_VM_H
+#define VM_VM_H
+
+#include "devices/lapic.h"
+#include "devices/machine.h"
+#include "ept/ept.h"
+#include "lib/spinlock.h"
+#include "lib/timerq.h"
+#include "machine/percpu.h"
+#include "sched/sched.h"
+#include "vm/config.h"
+#include "vm/load.h"
+#include "vmx/vcpu.h"
+
+struct vm;
+
+/* Reasons to look up before the next entry; bits of vcpu->requests. */
+#define REQUEST_EVENTS BIT(0) /* interrupts or NMIs may be pending */
+#define REQUEST_STOP   BIT(1) /* the VM ends, resets or pauses: leave */
+#define REQUEST_YIELD  BIT(2) /* the slice is over */
+#define REQUEST_HALT   BIT(3) /* the guest executed HLT */
+#define REQUEST_INIT   BIT(4) /* an INIT arrived */
+#define REQUEST_SIPI   BIT(5) /* a start-up IPI arrived */
+
+enum vcpu_mode {
+    VCPU_RUN,       /* executes instructions, when it is its turn */
+    VCPU_HALT,      /* in HLT until an event */
+    VCPU_WAIT_SIPI, /* after INIT, or never started */
+};
+
+struct vcpu {
+    struct vmx_vcpu vmx; /* first: VMX's callbacks get a pointer to it */
+    struct lapic *lapic; /* of the VM's machine */
+    struct vm *vm;
+    unsigned index;
+    unsigned cpu; /* the physical CPU that it runs on */
+    struct sched_entity sched;
+    uint64_t requests; /* atomic */
+    enum vcpu_mode mode;
+    bool stopped;  /* it has left for good: REQUEST_STOP is done */
+    bool in_guest; /* between entry and exit */
+    uint8_t sipi_page;
+};
+
+enum vm_end {
+    VM_END_NONE,
+    VM_END_POWEROFF,
+    VM_END_RESET,
+    VM_END_CRASH,
+};
+
+enum vm_state { VM_RUNNING, VM_STOPPED };
+
+/* Bytes for the guest that its UART could not take yet. */
+#define VM_INPUT_RING 1024
+
+struct vm_serial {
+    bool prefix;    /* several VMs share the console: lines start with the VM's name */
+    bool logged;    /* com1 = log: whole lines to the log */
+    char line[160]; /* the line that is being put together, when either is set */
+    unsigned line_len;
+    uint8_t input[VM_INPUT_RING];
+    unsigned input_head, input_tail;
+    struct timer retry; /* offers waiting bytes again */
+};
+
+struct vm {
+    struct list node; /* in the list of all VMs */
+    uint32_t id;
+    struct vm_config config;
+    enum vm_state state;
+    struct spinlock lock;
+    struct ept ept;
+    struct vmx_vm vmx;
+    struct machine machine;
+    struct device_host host;
+    struct guest_memory memory;
+    struct guest_region regions[GUEST_MAX_REGIONS];
+    unsigned nr_regions;
+    struct timerq timers;    /* of the devices, in guest TSC; under lock */
+    struct timer next_timer; /* this VM's timer in its CPU's queue, for the soonest of them */
+    uint64_t tsc_offset;     /* guest TSC = host TSC + this, as the devices know it */
+    enum vm_end end;         /* why it is ending */
+    unsigned running_vcpus;  /* those that have not stopped */
+    unsigned restarts;
+    bool crashed; /* it ended in a way that its guest did not choose */
+    struct vm_serial serial;
+    struct vcpu *vcpus[MACHINE_MAX_VCPUS];
+};
+
+static inline struct vcpu *vcpu_of(struct vmx_vcpu *v)
+{
+    return (struct vcpu *)v;
+}
+static inline struct vm *vm_of_host(struct device_host *h)
+{
+    return container_of(h, struct vm, host);
+}
+
+/* ---- vm.c: life ---- */
+
+/* Makes a VM, its kernel loaded, not yet running. NULL: why is told in a line of the log. */
+struct vm *vm_create(const struct vm_config *config);
+/* Lets its vCPUs run. */
+void vm_start(struct vm *vm);
+/* The VM comes to an end once its vCPUs have left; any context, any CPU. The first reason counts.
+ */
+void vm_request_end(struct vm *vm, enum vm_end why);
+/* Called by a vCPU, with its state loaded: dumps it and ends the VM as crashed. */
+void vm_crash(struct vcpu *c, const char *why);
+/* One vCPU has left. The last one settles what happens to the VM. */
+void vm_vcpu_stopped(struct vm *vm);
+/* A line in the log, with the VM's name before it. */
+void vm_log(struct vm *vm, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- memory.c: guest-physical memory ---- */
+
+int vm_memory_init(struct vm *vm);
+void vm_memory_destroy(struct vm *vm);
+/* Whether gpa is RAM of this VM. */
+bool vm_is_ram(const struct vm *vm, gpa_t gpa);
+/* Puts memory behind gpa, which is RAM; false when the machine has none left. */
+MUST_CHECK bool vm_populate(struct vm *vm, gpa_t gpa);
+/* Copies; false when any byte is not RAM, or memory ran out. */
+MUST_CHECK bool vm_read(struct vm *vm, gpa_t from, void *to, size_t n);
+MUST_CHECK bool vm_write(struct vm *vm, gpa_t to, const void *from, size_t n);
+/* Where gpa is in the direct map, put there if need be; NULL: not RAM, or no memory left. */
+void *vm_pointer(struct vm *vm, gpa_t gpa);
+
+/* ---- walk.c: guest page tables ---- */
+
+enum walk_access { WALK_READ, WALK_WRITE, WALK_FETCH };
+struct walk_fault {
+    uint32_t error; /* the error code of the #PF */
+};
+/*
+ * Translates a linear address as the loaded vCPU would, with accessed and dirty bits set; false:
+ * a page fault with that error code. implicit: a supervisor access whatever the CPL (descriptor
+ * tables).
+ */
+MUST_CHECK bool walk_translate(struct vcpu *c, gva_t gva, enum walk_access access, bool implicit,
+                               gpa_t *gpa, struct walk_fault *fault);
+
+/* ---- emulation.c ---- */
+
+/* Emulates the instruction at RIP; gpa: the device access that made it exit, at linear. */
+void emulation_run(struct vcpu *c, const gpa_t *gpa);
+
+/* ---- task_switch.c ---- */
+
+/* Carries out the task switch that made the vCPU exit (SDM vol. 3 section 7.3). */
+void task_switch_run(struct vmx_vcpu *v, uint64_t qualification);
+
+/* ---- vcpu.c: running ---- */
+
+struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned cpu);
+void vcpu_destroy(struct vcpu *c);
+/* Back to its state after power-on; the boot vCPU gets entry. */
+void vcpu_reset(struct vcpu *c, const struct entry_state *entry);
+/* Runs c on this CPU until it blocks, yields or stops. */
+void vcpu_run(struct vcpu *c);
+/* Sets request bits and sees to it that the vCPU notices. Any context, any CPU. */
+void vcpu_request(struct vcpu *c, uint64_t requests);
+
+/* What of the local APIC the CPU can virtualise in its present mode. */
+enum vmx_apic_mode vcpu_apic_mode(const struct vcpu *c);
+
+/* ---- exits.c, host.c ---- */
+
+extern const struct vmx_client vm_client;
+extern const struct device_host_ops vm_host_ops;
+extern const struct machine_cpu_ops vm_cpu_ops;
+/* Fills in config's serial ports. */
+void vm_host_init(struct vm *vm, struct machine_config *config);
+void vm_host_destroy(struct vm *vm);
+
+/* ---- loop.c: the per-CPU loop ---- */
+
+struct sched_queue *loop_queue(unsigned cpu);
+/* Others wait for this CPU: the running vCPU is to yield when its slice is over. */
+void loop_limit_slice(void);
+/* The physical CPU for the next vCPU: they are dealt out in turn. */
+unsigned loop_place(void);
+
+/* ---- start.c ---- */
+
+/* A VM has ended for good. When the last one has, the machine is powered off. */
+void vms_ended(struct vm *vm);
+
+#endif
