@@ -11,7 +11,6 @@
 #include "machine/console.h"
 #include "machine/console_init.h"
 #include "machine/cpu.h"
-#include "machine/frame.h"
 #include "machine/image.h"
 #include "machine/paging.h"
 #include "machine/panic.h"
@@ -61,15 +60,20 @@ static void print_address(const char *what, uint64_t address)
         log_line("%s %016lx %s+%#lx", what, address, s->name, address - s->address);
 }
 
+/* Whether a saved frame pointer and return address can be read at rbp: it may be rubbish. */
+static bool is_readable(uint64_t rbp)
+{
+    hpa_t pa;
+
+    return rbp % 8 == 0 && paging_lookup(rbp, &pa) && paging_lookup(rbp + 8, &pa);
+}
+
 void backtrace_print(uint64_t rbp)
 {
     for (unsigned i = 0; i < MAX_BACKTRACE; i++) {
         const uint64_t *frame = (const uint64_t *)rbp;
-        hpa_t pa;
 
-        /* Below the upper half is no stack of ours: the end, or rubbish. */
-        if (rbp < DIRECT_MAP_BASE || rbp % 8 != 0 || !paging_lookup(rbp, &pa) ||
-            !paging_lookup(rbp + 8, &pa) || frame[1] == 0)
+        if (rbp == 0 || !is_readable(rbp) || frame[1] == 0)
             return;
         print_address("   ", frame[1] - 1); /* the call, not what comes after it */
         if (frame[0] <= rbp)
