@@ -2,8 +2,11 @@
 #ifndef TESTS_UNIT_GUEST_RAM_H
 #define TESTS_UNIT_GUEST_RAM_H
 
+#include <stdarg.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <cmocka.h>
 
 #include "lib/checked.h"
 #include "vm/load.h"
@@ -44,7 +47,10 @@ static inline bool guest_ram_read(void *opaque, gpa_t from, void *to, size_t n)
 /* ram_bytes is what the guest is said to have; its first backed bytes are really there. */
 static inline void guest_ram_init(struct guest_ram *g, uint64_t ram_bytes, uint64_t backed)
 {
-    g->bytes = malloc(backed);
+    static uint8_t arena[MIB(32)]; /* one guest at a time; a new one each would cost page faults */
+
+    assert_true(backed <= sizeof(arena));
+    g->bytes = arena;
     memset(g->bytes, 0xee, backed); /* memory is not zero when a VM is started again */
     g->size = backed;
     g->memory = (struct guest_memory){guest_ram_write, guest_ram_read, g, ram_bytes};
@@ -52,7 +58,7 @@ static inline void guest_ram_init(struct guest_ram *g, uint64_t ram_bytes, uint6
 
 static inline void guest_ram_free(struct guest_ram *g)
 {
-    free(g->bytes);
+    g->bytes = NULL;
 }
 
 #endif

@@ -288,9 +288,9 @@ static void load_damaged(const struct kernel *k)
 {
     struct run run;
 
-    load(&run, k, MIB(24), (size_t)(rand() % 3) * 70000, "quiet");
+    load(&run, k, MIB(4), (size_t)(rand() % 3) * 70000, "quiet");
     if (run.result == 0)
-        assert_true(run.entry.rip >= MIB(1) && run.entry.rip < MIB(24));
+        assert_true(run.entry.rip >= MIB(1) && run.entry.rip < MIB(4));
     guest_ram_free(&run.ram);
 }
 
@@ -300,10 +300,11 @@ static void test_truncations(void **state)
 
     (void)state;
     make_kernel(&k);
+    k.h->pref_address = MIB(2);
     for (size_t n = 1; n < FILE_SIZE; n += n < 0x400 ? 1 : 97) {
         k.size = n;
         struct run run;
-        load(&run, &k, MIB(24), 0, "");
+        load(&run, &k, MIB(4), 0, "");
         assert_true(run.result < 0);
         guest_ram_free(&run.ram);
     }
@@ -317,6 +318,7 @@ static void test_fuzz(void **state)
     srand(2);
     for (int round = 0; round < 3000; round++) {
         make_kernel(&k);
+        k.h->pref_address = MIB(2); /* a small VM is quick to make */
         for (int i = rand() % 6; i >= 0; i--)
             k.file[0x1f1 + rand() % 0x80] = (uint8_t)(rand() % 3 == 0 ? 0xff : rand());
         if (rand() % 2) {
