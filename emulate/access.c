@@ -27,12 +27,6 @@ static enum emu_result check_alignment(struct emu_ctx *c, uint64_t addr, unsigne
     return EMU_OK;
 }
 
-/* 48 bits of address, sign-extended. */
-static bool canonical(uint64_t addr)
-{
-    return (uint64_t)((int64_t)(addr << 16) >> 16) == addr;
-}
-
 static bool within_limit(const struct emu_segment *s, uint64_t offset, unsigned size)
 {
     const uint32_t down = EMU_SEG_CODE | EMU_SEG_EXPAND_DOWN;
@@ -70,56 +64,21 @@ static enum emu_result linear_legacy(struct emu_ctx *c, enum emu_seg seg, uint64
     return c->wp_alignment ? check_alignment(c, addr->v, size) : EMU_OK;
 }
 
-enum emu_result emu_linear(struct emu_ctx *c, enum emu_seg seg, uint64_t offset, unsigned size,
-                           enum emu_access access, gva_t *addr)
+static enum emu_result linear_long(struct emu_ctx *c, enum emu_seg seg, uint64_t offset,
+                                   unsigned size, gva_t *addr)
 {
-    if (c->mode != EMU_LONG64)
-        return linear_legacy(c, seg, offset, size, access, addr);
     addr->v = seg >= EMU_FS ? c->seg[seg].base + offset : offset;
-    if (unlikely(!canonical(addr->v) || !canonical(addr->v + size - 1)))
+    if (!emu_canonical(addr->v, addr->v + size - 1))
         return segment_fault(c, seg);
     return c->wp_alignment ? check_alignment(c, addr->v, size) : EMU_OK;
 }
 
-uint64_t emu_effective(const struct emu_ctx *c, const struct emu_insn *i)
+enum emu_result emu_linear_checked(struct emu_ctx *c, enum emu_seg seg, uint64_t offset,
+                                   unsigned size, enum emu_access access, gva_t *addr)
 {
-    uint64_t a = (uint64_t)i->disp;
-
-    if (i->base < EMU_NR_REGS)
-        a += c->regs[i->base];
-    else if (i->base == EMU_BASE_RIP)
-        a += i->next_rip;
-    if (i->index < EMU_NR_REGS)
-        a += c->regs[i->index] << i->scale;
-    return a & emu_mask(i->addr_size);
-}
-
-enum emu_result emu_operand_linear(struct emu_ctx *c, const struct emu_insn *i, unsigned size,
-                                   enum emu_access access, gva_t *addr)
-{
-    return emu_linear(c, i->seg, emu_effective(c, i), size, access, addr);
-}
-
-enum emu_result emu_read(struct emu_ctx *c, gva_t addr, unsigned size, enum emu_access access,
-                         uint64_t *value)
-{
-    uint64_t v = 0;
-    enum emu_result r = c->ops->read(c, addr, &v, size, access);
-
-    *value = v & emu_mask(size);
-    return r;
-}
-
-enum emu_result emu_write(struct emu_ctx *c, gva_t addr, unsigned size, uint64_t value)
-{
-    return c->ops->write(c, addr, &value, size);
-}
-
-void emu_set_reg(struct emu_ctx *c, unsigned reg, unsigned size, uint64_t value)
-{
-    uint64_t keep = size >= 4 ? 0 : ~emu_mask(size);
-
-    c->regs[reg] = (c->regs[reg] & keep) | (value & emu_mask(size));
+    if (c->mode == EMU_LONG64)
+        return linear_long(c, seg, offset, size, addr);
+    return linear_legacy(c, seg, offset, size, access, addr);
 }
 
 static enum emu_result read_memory(struct emu_ctx *c, const struct emu_insn *i, unsigned size,
@@ -173,10 +132,11 @@ static void set_reg_operand(struct emu_ctx *c, const struct emu_operand *o, uint
 enum emu_result emu_set_operand(struct emu_ctx *c, const struct emu_insn *i,
                                 const struct emu_operand *o, uint64_t value)
 {
-    if (o->kind == EMU_OPERAND_MEM)
-        return write_memory(c, i, o->size, value);
-    set_reg_operand(c, o, value);
-    return EMU_OK;
+    if (o->kind != EMU_OPERAND_MEM) {
+        set_reg_operand(c, o, value);
+        return EMU_OK;
+    }
+    return write_memory(c, i, o->size, value);
 }
 
 /* Tries until nobody else has written in between; not for ever, since a device may never agree. */

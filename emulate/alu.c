@@ -1,6 +1,11 @@
 /* Arithmetic, logic, bit tests, multiplication and division. Shifts are in alu_shift.c. */
 #include "emulate/alu_shift.h"
 
+const uint64_t emu_masks[9] = {
+    0,          0xff, 0xffff, 0xffffff, UINT32_MAX, 0xffffffffff, 0xffffffffffff, 0xffffffffffffff,
+    UINT64_MAX,
+};
+
 /* SF, ZF and PF of a result; the other flags are cleared. */
 static uint64_t flags_of(uint64_t r, unsigned size)
 {

@@ -32,10 +32,11 @@ typedef uint64_t emu_alu_fn(struct emu_alu *a);
 /* By enum emu_op; NULL for what is no operation of this kind. */
 extern emu_alu_fn *const emu_alu_table[EMU_NR_OPS];
 
-/* All ones in the low size bytes. */
+/* All ones in the low size bytes; a table, since every operand needs it more than once. */
+extern const uint64_t emu_masks[9];
 static inline uint64_t emu_mask(unsigned size)
 {
-    return UINT64_MAX >> (64 - 8 * size);
+    return emu_masks[size];
 }
 static inline uint64_t emu_sign_bit(unsigned size)
 {

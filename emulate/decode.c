@@ -1,14 +1,22 @@
 /*
- * Decoding: prefixes, opcode look-up, ModRM, operands. A device access pays for every instruction
- * spent here: nothing is cleared in advance, each field of the result is written once, and the
- * decoder's state is only ever given to inlined functions, so that the compiler keeps it in
- * registers; what is rare works on a copy.
+ * Decoding: prefixes, opcode look-up, ModRM, operands. No byte fetched is checked for being there;
+ * that is settled first: where fewer than 15 bytes are given, or so many prefixes that the rest
+ * may not fit in 15, the decoder reads from a padded copy, and how far it got is looked at
+ * afterwards.
  */
 #include "emulate/decoder.h"
+#include "lib/string.h"
 
 #define MOD_REGISTER 3
 
 #define OPCODE_MOVSXD 0x63
+
+/*
+ * Without prefixes no instruction that is decoded here is longer than 11 bytes (C7 /0 with SIB,
+ * displacement and immediate; EVEX with SIB and displacement).
+ */
+#define MAX_WITHOUT_PREFIXES 11
+#define PADDED_SIZE          (EMU_MAX_INSN + MAX_WITHOUT_PREFIXES)
 
 /* What the ModRM byte's r/m means with 16-bit addresses (SDM vol. 2 table 2-1). */
 static const struct {
@@ -18,71 +26,52 @@ static const struct {
     {EMU_RSI, EMU_NO_REG}, {EMU_RDI, EMU_NO_REG}, {EMU_RBP, EMU_NO_REG}, {EMU_RBX, EMU_NO_REG},
 };
 
-EMU_INLINE uint32_t load16(const uint8_t *p)
+static uint16_t fetch16(struct emu_decoder *d)
 {
-    return p[0] | (uint32_t)p[1] << 8;
+    const uint8_t *p = d->next;
+
+    d->next += 2;
+    return p[0] | (uint16_t)(p[1] << 8);
 }
 
-EMU_INLINE uint32_t load32(const uint8_t *p)
+static uint32_t fetch32(struct emu_decoder *d)
 {
-    return load16(p) | load16(p + 2) << 16;
+    const uint8_t *p = d->next;
+
+    d->next += 4;
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
-EMU_INLINE bool fetch_signed8(struct emu_decoder *d, int64_t *value)
+/* A number of size bytes, sign-extended. */
+static int64_t fetch_signed(struct emu_decoder *d, unsigned size)
 {
-    if (d->pos >= d->len)
-        return false;
-    *value = (int8_t)d->bytes[d->pos++];
-    return true;
-}
-
-EMU_INLINE bool fetch_signed32(struct emu_decoder *d, int64_t *value)
-{
-    if (d->len - d->pos < 4)
-        return false;
-    *value = (int32_t)load32(d->bytes + d->pos);
-    d->pos += 4;
-    return true;
-}
-
-EMU_INLINE bool fetch_unsigned(struct emu_decoder *d, unsigned size, uint64_t *value)
-{
-    const uint8_t *p = d->bytes + d->pos;
-
-    if (size > d->len - d->pos)
-        return false;
-    d->pos += size;
     if (size == 1)
-        *value = p[0];
-    else if (size == 2)
-        *value = load16(p);
-    else if (size == 4)
-        *value = load32(p);
-    else
-        *value = load32(p) | (uint64_t)load32(p + 4) << 32;
-    return true;
+        return (int8_t)emu_fetch8(d);
+    if (size == 2)
+        return (int16_t)fetch16(d);
+    return (int32_t)fetch32(d);
 }
 
-EMU_INLINE bool fetch_signed(struct emu_decoder *d, unsigned size, int64_t *value)
+static uint64_t fetch_address(struct emu_decoder *d)
 {
-    uint64_t v;
+    uint64_t low;
 
-    if (!fetch_unsigned(d, size, &v))
-        return false;
-    *value = (int64_t)(v << (64 - 8 * size)) >> (64 - 8 * size);
-    return true;
+    if (d->insn->addr_size == 2)
+        return fetch16(d);
+    low = fetch32(d);
+    return d->insn->addr_size == 8 ? low | (uint64_t)fetch32(d) << 32 : low;
 }
 
 /* In 64-bit mode only FS and GS overrides mean anything; the others are ignored. */
-EMU_INLINE void set_segment(struct emu_decoder *d, enum emu_seg seg)
+static void set_segment(struct emu_decoder *d, enum emu_seg seg)
 {
     if (d->mode != EMU_LONG64 || seg >= EMU_FS)
         d->seg_override = seg;
 }
 
-EMU_INLINE void apply_prefix(struct emu_decoder *d, uint8_t byte)
+static void apply_prefix(struct emu_decoder *d, uint8_t byte)
 {
-    uint8_t *p = &d->prefixes;
+    uint8_t *p = &d->insn->prefixes;
 
     d->rex = 0; /* a REX counts only right before the opcode */
     switch (byte) {
@@ -116,21 +105,24 @@ EMU_INLINE void apply_prefix(struct emu_decoder *d, uint8_t byte)
     }
 }
 
-/* Reads prefixes up to the first opcode byte. */
-EMU_INLINE bool decode_prefixes(struct emu_decoder *d, uint8_t *opcode)
+/* Reads up to the first opcode byte. False: there are prefixes beyond the last place for one. */
+static bool decode_prefixes(struct emu_decoder *d, const uint8_t *last, uint8_t *opcode)
 {
     for (;;) {
         uint8_t form;
 
-        if (!emu_fetch_byte(d, opcode))
-            return false;
+        *opcode = emu_fetch8(d);
         form = emu_opcode_map1[*opcode].form;
+        if (likely(form < EMU_FORM_REX))
+            return true;
         if (form == EMU_FORM_PREFIX)
             apply_prefix(d, *opcode);
         else if (form == EMU_FORM_REX && d->mode == EMU_LONG64)
             d->rex = *opcode;
         else
             return true;
+        if (d->next > last)
+            return false;
     }
 }
 
@@ -144,15 +136,15 @@ static const uint8_t addr_sizes[][2] = {
     [EMU_PROT32] = {4, 2}, [EMU_LONG64] = {8, 4},
 };
 
-EMU_INLINE uint8_t address_size(const struct emu_decoder *d)
+static uint8_t address_size(const struct emu_decoder *d)
 {
-    return addr_sizes[d->mode][(d->prefixes & EMU_PREFIX_ADDRSIZE) != 0];
+    return addr_sizes[d->mode][d->insn->prefixes / EMU_PREFIX_ADDRSIZE % 2];
 }
 
-EMU_INLINE uint8_t operand_size(const struct emu_decoder *d, unsigned flags)
+static uint8_t operand_size(const struct emu_decoder *d, unsigned flags)
 {
     const unsigned forced = EMU_OPCODE_DEFAULT64 | EMU_OPCODE_FORCE64 | EMU_OPCODE_NO_PREFIX;
-    uint8_t size = op_sizes[d->mode][(d->prefixes & EMU_PREFIX_OPSIZE) != 0];
+    uint8_t size = op_sizes[d->mode][d->insn->prefixes / EMU_PREFIX_OPSIZE % 2];
 
     if (flags & EMU_OPCODE_BYTE)
         return 1;
@@ -167,69 +159,57 @@ EMU_INLINE uint8_t operand_size(const struct emu_decoder *d, unsigned flags)
     return 8;
 }
 
-static bool __attribute__((noinline)) decode_mem16(struct emu_decoder *d)
+static void decode_mem16(struct emu_decoder *d)
 {
     struct emu_insn *i = d->insn;
     unsigned mod = d->modrm >> 6, rm = d->modrm & 7;
 
     i->scale = 0;
-    i->disp = 0;
     if (mod == 0 && rm == 6) {
         i->base = i->index = EMU_NO_REG;
         i->seg = EMU_DS;
-        return fetch_signed(d, 2, &i->disp);
+        i->disp = fetch_signed(d, 2);
+        return;
     }
     i->base = mem16[rm].base;
     i->index = mem16[rm].index;
     i->seg = i->base == EMU_RBP ? EMU_SS : EMU_DS;
-    return mod == 0 || fetch_signed(d, mod, &i->disp);
+    i->disp = mod == 0 ? 0 : fetch_signed(d, mod);
 }
 
 /* The register numbers' fourth bits. */
-EMU_INLINE unsigned rex_r(const struct emu_decoder *d)
+static unsigned rex_r(const struct emu_decoder *d)
 {
     return (d->rex & EMU_REX_R) << 1;
 }
-EMU_INLINE unsigned rex_x(const struct emu_decoder *d)
+static unsigned rex_x(const struct emu_decoder *d)
 {
     return (d->rex & EMU_REX_X) << 2;
 }
-EMU_INLINE unsigned rex_b(const struct emu_decoder *d)
+static unsigned rex_b(const struct emu_decoder *d)
 {
     return (d->rex & EMU_REX_B) << 3;
 }
 
-/* Returns the base register; sets index and scale. */
-EMU_INLINE bool decode_sib(struct emu_decoder *d, unsigned mod, unsigned *base)
+/* Sets index and scale, and returns the base. */
+static unsigned decode_sib(struct emu_decoder *d, unsigned mod)
 {
-    unsigned index, scale;
-    uint8_t sib;
+    unsigned sib = emu_fetch8(d), index = (sib >> 3 & 7) | rex_x(d);
 
-    if (!emu_fetch_byte(d, &sib))
-        return false;
-    index = (sib >> 3 & 7) | rex_x(d);
-    scale = sib >> 6;
-    if (index == EMU_RSP) {
-        index = EMU_NO_REG;
-        scale = 0;
-    }
-    d->insn->index = index;
-    d->insn->scale = scale;
-    *base = (sib & 7) | rex_b(d);
+    d->insn->index = index == EMU_RSP ? EMU_NO_REG : index;
+    d->insn->scale = index == EMU_RSP ? 0 : sib >> 6;
     if ((sib & 7) == EMU_RBP && mod == 0)
-        *base = EMU_NO_REG;
-    return true;
+        return EMU_NO_REG;
+    return (sib & 7) | rex_b(d);
 }
 
-EMU_INLINE bool decode_mem32(struct emu_decoder *d)
+static void decode_mem32(struct emu_decoder *d)
 {
     unsigned mod = d->modrm >> 6, rm = d->modrm & 7, base = rm | rex_b(d);
     struct emu_insn *i = d->insn;
-    int64_t disp = 0;
 
     if (rm == EMU_RSP) {
-        if (!decode_sib(d, mod, &base))
-            return false;
+        base = decode_sib(d, mod);
     } else {
         i->index = EMU_NO_REG;
         i->scale = 0;
@@ -238,42 +218,25 @@ EMU_INLINE bool decode_mem32(struct emu_decoder *d)
     }
     i->base = base;
     i->seg = base == EMU_RSP || base == EMU_RBP ? EMU_SS : EMU_DS;
-    if (mod == 1) {
-        if (!fetch_signed8(d, &disp))
-            return false;
-        disp *= 1 << d->disp8_shift;
-    } else if (mod == 2 || base >= EMU_BASE_RIP) {
-        if (!fetch_signed32(d, &disp))
-            return false;
-    }
-    i->disp = disp;
-    return true;
+    if (mod == 1)
+        i->disp = (int64_t)(int8_t)emu_fetch8(d) * (1 << d->disp8_shift);
+    else if (mod == 2 || base >= EMU_BASE_RIP)
+        i->disp = (int32_t)fetch32(d);
+    else
+        i->disp = 0;
 }
 
-/* Reads ModRM, SIB and displacement. Returns false when the bytes run out. */
-EMU_INLINE bool decode_modrm(struct emu_decoder *d)
+void emu_decode_modrm(struct emu_decoder *d)
 {
-    if (!emu_fetch_byte(d, &d->modrm))
-        return false;
+    d->modrm = emu_fetch8(d);
     if (d->modrm >> 6 == MOD_REGISTER)
-        return true;
-    if (d->addr_size == 2) {
-        struct emu_decoder copy = *d;
-
-        if (!decode_mem16(&copy))
-            return false;
-        d->pos = copy.pos;
-    } else if (!decode_mem32(d)) {
-        return false;
-    }
+        return;
+    if (d->insn->addr_size == 2)
+        decode_mem16(d);
+    else
+        decode_mem32(d);
     if (d->seg_override != EMU_NO_SEG)
         d->insn->seg = d->seg_override;
-    return true;
-}
-
-bool emu_decode_modrm(struct emu_decoder *d)
-{
-    return decode_modrm(d);
 }
 
 /* What an operand is, and where its number is found. */
@@ -327,11 +290,10 @@ static const struct form {
     [EMU_FORM_A_DX] = {SPEC_A, SPEC_DX, SPEC_NONE, IMM_NONE},
     [EMU_FORM_STRING] = {SPEC_NONE, SPEC_NONE, SPEC_NONE, IMM_NONE},
     [EMU_FORM_XLAT] = {SPEC_NONE, SPEC_NONE, SPEC_NONE, IMM_NONE},
-    [EMU_FORM_REX] = {SPEC_NONE, SPEC_NONE, SPEC_NONE, IMM_NONE},
 };
 
-EMU_INLINE void operand_set(struct emu_operand *o, enum emu_operand_kind kind, unsigned reg,
-                            unsigned size)
+static void operand_set(struct emu_operand *o, enum emu_operand_kind kind, unsigned reg,
+                        unsigned size)
 {
     o->kind = kind;
     o->reg = reg;
@@ -339,7 +301,7 @@ EMU_INLINE void operand_set(struct emu_operand *o, enum emu_operand_kind kind, u
 }
 
 /* Without any REX, byte registers 4 to 7 are the high halves of 0 to 3. */
-EMU_INLINE void operand_reg(struct emu_operand *o, unsigned reg, unsigned size, uint8_t rex)
+static void operand_reg(struct emu_operand *o, unsigned reg, unsigned size, uint8_t rex)
 {
     if (unlikely(size == 1 && !rex && reg >= 4))
         operand_set(o, EMU_OPERAND_REG_HIGH, reg - 4, size);
@@ -347,8 +309,7 @@ EMU_INLINE void operand_reg(struct emu_operand *o, unsigned reg, unsigned size, 
         operand_set(o, EMU_OPERAND_REG, reg, size);
 }
 
-EMU_INLINE void operand_rm(struct emu_operand *o, unsigned rm, bool memory, unsigned size,
-                           uint8_t rex)
+static void operand_rm(struct emu_operand *o, unsigned rm, bool memory, unsigned size, uint8_t rex)
 {
     if (memory)
         operand_set(o, EMU_OPERAND_MEM, 0, size);
@@ -395,36 +356,35 @@ static void decode_operand(struct emu_operand *o, unsigned spec, struct operand_
 }
 
 /* The address in the instruction itself (MOV with a moffs operand). */
-EMU_INLINE bool decode_moffs(struct emu_decoder *d)
+static void decode_moffs(struct emu_decoder *d)
 {
     struct emu_insn *i = d->insn;
-    uint64_t address;
 
     i->base = i->index = EMU_NO_REG;
     i->scale = 0;
     i->seg = d->seg_override != EMU_NO_SEG ? d->seg_override : EMU_DS;
-    if (!fetch_unsigned(d, d->addr_size, &address))
-        return false;
-    i->disp = (int64_t)address;
-    return true;
+    i->disp = (int64_t)fetch_address(d);
 }
 
-EMU_INLINE bool decode_imm(struct emu_decoder *d, unsigned spec, unsigned op_size)
+static void decode_imm(struct emu_decoder *d, unsigned spec)
 {
-    int64_t *imm = &d->insn->imm;
+    struct emu_insn *i = d->insn;
 
     switch (spec) {
     case IMM_BYTE:
-        return fetch_signed8(d, imm);
+        i->imm = (int8_t)emu_fetch8(d);
+        return;
     case IMM_FULL:
-        return op_size >= 4 ? fetch_signed32(d, imm) : fetch_signed(d, op_size, imm);
+        i->imm = fetch_signed(d, i->op_size);
+        return;
     case IMM_ADDRESS:
-        return decode_moffs(d);
+        decode_moffs(d);
+        return;
     case IMM_ONE:
-        *imm = 1;
-        return true;
+        i->imm = 1;
+        return;
     default:
-        return true;
+        return;
     }
 }
 
@@ -440,17 +400,17 @@ static bool is_undefined(const struct emu_decoder *d, unsigned flags, bool modrm
     if ((flags & EMU_OPCODE_NOT_LONG) && d->mode == EMU_LONG64)
         return true;
     if ((flags & EMU_OPCODE_NO_PREFIX) &&
-        (d->prefixes & (EMU_PREFIX_OPSIZE | EMU_PREFIX_REP | EMU_PREFIX_REPNE)))
+        (d->insn->prefixes & (EMU_PREFIX_OPSIZE | EMU_PREFIX_REP | EMU_PREFIX_REPNE)))
         return true;
     if ((flags & EMU_OPCODE_SREG) && (d->modrm >> 3 & 7) >= EMU_NR_SEGS)
         return true;
     /* LOCK needs an operation that may have it, and a destination in memory. */
-    return (d->prefixes & EMU_PREFIX_LOCK) &&
+    return (d->insn->prefixes & EMU_PREFIX_LOCK) &&
            !((flags & EMU_OPCODE_LOCK) && d->insn->dst.kind == EMU_OPERAND_MEM);
 }
 
 /* What only a few forms and operations have. */
-EMU_INLINE void adjust_special(struct emu_decoder *d, unsigned form, unsigned op)
+static void adjust_special(struct emu_decoder *d, unsigned form)
 {
     struct emu_insn *i = d->insn;
 
@@ -458,52 +418,40 @@ EMU_INLINE void adjust_special(struct emu_decoder *d, unsigned form, unsigned op
         i->seg = d->seg_override != EMU_NO_SEG ? d->seg_override : EMU_DS;
     if (form == EMU_FORM_RM_SREG && i->dst.kind == EMU_OPERAND_MEM)
         i->dst.size = 2;
-    if (op == EMU_OP_CMPXCHG8B)
+    if (i->op == EMU_OP_CMPXCHG8B)
         i->dst.size = 2 * MAX(i->op_size, 4);
 }
 
-/* Returns false when the bytes run out. The two forms that nearly everything has go straight. */
-EMU_INLINE bool decode_operands(struct emu_decoder *d, unsigned form, unsigned op, unsigned size)
+static void decode_operands(struct emu_decoder *d, unsigned form)
 {
+    struct emu_insn *i = d->insn;
+    const struct form *f = &forms[form];
     const struct operand_source s = {
         .reg = (d->modrm >> 3 & 7) | rex_r(d),
         .rm = (d->modrm & 7) | rex_b(d),
         .memory = d->modrm >> 6 != MOD_REGISTER,
         .rex = d->rex,
-        .size = size,
+        .size = i->op_size,
     };
-    struct emu_insn *i = d->insn;
-    const struct form *f = &forms[form];
 
-    if (likely(form <= EMU_FORM_R_RM)) {
-        operand_rm(form == EMU_FORM_RM_R ? &i->dst : &i->src, s.rm, s.memory, size, s.rex);
-        operand_reg(form == EMU_FORM_RM_R ? &i->src : &i->dst, s.reg, size, s.rex);
-        i->src2.kind = EMU_OPERAND_NONE;
-        return true;
-    }
-    if (form == EMU_FORM_RM_IMM) {
-        operand_rm(&i->dst, s.rm, s.memory, size, s.rex);
-        operand_set(&i->src, EMU_OPERAND_IMM, 0, size);
-        return decode_imm(d, IMM_FULL, size);
-    }
     decode_operand(&i->dst, f->dst, s);
     decode_operand(&i->src, f->src, s);
     decode_operand(&i->src2, f->src2, s);
-    if (!decode_imm(d, f->imm, size))
-        return false;
-    adjust_special(d, form, op);
-    return true;
+    decode_imm(d, f->imm);
+    adjust_special(d, form);
 }
 
 /* The opcode has been read; what follows it, in order: ModRM, displacement, immediate. */
-EMU_INLINE enum emu_decoded decode_entry(struct emu_decoder *d, const struct emu_opcode *e)
+static enum emu_decoded decode_entry(struct emu_decoder *d, const struct emu_opcode *e)
 {
-    unsigned form = e->form, flags = e->flags, op = e->op, size;
+    unsigned form = e->form, flags = e->flags, op = e->op;
     bool modrm = form <= EMU_FORM_LAST_MODRM;
     struct emu_insn *i = d->insn;
 
-    if (modrm && !decode_modrm(d))
-        return emu_out_of_bytes(d);
+    if (op == EMU_OP_UNKNOWN && e->group == EMU_GROUP_NONE)
+        return EMU_DECODE_UNKNOWN;
+    if (modrm)
+        emu_decode_modrm(d);
     if (op == EMU_OP_UNKNOWN) {
         e = &emu_opcode_groups[e->group][d->modrm >> 3 & 7];
         op = e->op;
@@ -512,24 +460,16 @@ EMU_INLINE enum emu_decoded decode_entry(struct emu_decoder *d, const struct emu
         if (op == EMU_OP_UNKNOWN)
             return EMU_DECODE_UNKNOWN;
     }
-    size = operand_size(d, flags);
     i->op = op;
-    i->op_size = size;
-    i->addr_size = d->addr_size;
-    i->prefixes = d->prefixes;
-    if (!decode_operands(d, form, op, size))
-        return emu_out_of_bytes(d);
-    i->len = d->pos;
-    if (unlikely((flags & EMU_OPCODE_RESTRICTED) || (d->prefixes & EMU_PREFIX_LOCK))) {
-        const struct emu_decoder copy = *d;
-
-        return is_undefined(&copy, flags, modrm) ? EMU_DECODE_UNDEFINED : EMU_DECODED;
-    }
-    return EMU_DECODED;
+    i->op_size = operand_size(d, flags);
+    decode_operands(d, form);
+    if (likely(!(flags & EMU_OPCODE_RESTRICTED) && !(i->prefixes & EMU_PREFIX_LOCK)))
+        return EMU_DECODED;
+    return is_undefined(d, flags, modrm) ? EMU_DECODE_UNDEFINED : EMU_DECODED;
 }
 
 /* The three-byte map 0F 38: MOVBE and one vector move; F2 in front makes it CRC32. */
-EMU_INLINE const struct emu_opcode *entry_0f38(const struct emu_decoder *d, uint8_t opcode)
+static const struct emu_opcode *entry_0f38(struct emu_decoder *d)
 {
     static const struct emu_opcode movbe[2] = {
         {EMU_OP_MOVBE, EMU_FORM_R_RM, 0, EMU_OPCODE_MEMORY},
@@ -538,66 +478,79 @@ EMU_INLINE const struct emu_opcode *entry_0f38(const struct emu_decoder *d, uint
     static const struct emu_opcode movntdqa = {EMU_OP_UNKNOWN, EMU_FORM_VECTOR, EMU_VECTOR_38_2A,
                                                0};
     static const struct emu_opcode unknown = {EMU_OP_UNKNOWN, EMU_FORM_NONE, 0, 0};
+    uint8_t opcode = emu_fetch8(d);
 
+    d->insn->opcode = opcode;
     if (opcode == 0x2a)
         return &movntdqa;
-    if ((opcode & ~1) == 0xf0 && !(d->prefixes & (EMU_PREFIX_REP | EMU_PREFIX_REPNE)))
+    if ((opcode & ~1) == 0xf0 && !(d->insn->prefixes & (EMU_PREFIX_REP | EMU_PREFIX_REPNE)))
         return &movbe[opcode & 1];
     return &unknown;
 }
 
-/* What follows 0F; NULL when the bytes run out. */
-EMU_INLINE const struct emu_opcode *entry_0f(struct emu_decoder *d)
+static const struct emu_opcode *entry_0f(struct emu_decoder *d)
 {
-    uint8_t opcode;
+    uint8_t opcode = emu_fetch8(d);
 
-    if (!emu_fetch_byte(d, &opcode))
-        return NULL;
-    if (emu_opcode_map0f[opcode].form != EMU_FORM_ESCAPE) {
-        d->insn->opcode = opcode;
-        return &emu_opcode_map0f[opcode];
-    }
-    if (!emu_fetch_byte(d, &opcode))
-        return NULL;
     d->insn->opcode = opcode;
-    return entry_0f38(d, opcode);
+    if (emu_opcode_map0f[opcode].form == EMU_FORM_ESCAPE)
+        return entry_0f38(d);
+    return &emu_opcode_map0f[opcode];
 }
 
-/* Vector moves, and what follows C4, C5 or 62, out of the way of the rest. */
-static enum emu_decoded decode_vector(struct emu_decoder d, const struct emu_opcode *e,
-                                      uint8_t opcode)
+/*
+ * From d->next on there are enough bytes for everything, if prefixes end at last; if they do not,
+ * it is too long.
+ */
+static enum emu_decoded decode(struct emu_decoder *d, const uint8_t *last)
 {
-    d.insn->prefixes = d.prefixes;
-    d.insn->addr_size = d.addr_size;
-    return e->form == EMU_FORM_VECTOR ? emu_decode_sse(&d, e->group) : emu_decode_vex(&d, opcode);
-}
-
-enum emu_decoded emu_decode(enum emu_mode mode, const uint8_t *bytes, unsigned len,
-                            struct emu_insn *insn)
-{
-    struct emu_decoder d = {
-        .bytes = bytes,
-        .len = MIN(len, (unsigned)EMU_MAX_INSN),
-        .mode = mode,
-        .seg_override = EMU_NO_SEG,
-        .insn = insn,
-    };
     const struct emu_opcode *e;
     uint8_t opcode;
 
-    if (!decode_prefixes(&d, &opcode))
-        return emu_out_of_bytes(&d);
-    insn->opcode = opcode;
-    d.addr_size = address_size(&d);
+    d->rex = 0;
+    d->seg_override = EMU_NO_SEG;
+    d->insn->prefixes = 0;
+    if (!decode_prefixes(d, last, &opcode))
+        return EMU_DECODE_TOO_LONG;
+    d->insn->opcode = opcode;
+    d->insn->addr_size = address_size(d);
     e = &emu_opcode_map1[opcode];
-    if (e->form == EMU_FORM_ESCAPE) {
-        e = entry_0f(&d);
-        if (!e)
-            return emu_out_of_bytes(&d);
+    if (e->form == EMU_FORM_ESCAPE)
+        e = entry_0f(d);
+    if (likely(e->form < EMU_FORM_VECTOR)) {
+        if (opcode == OPCODE_MOVSXD && d->mode != EMU_LONG64)
+            return EMU_DECODE_UNKNOWN; /* ARPL */
+        return decode_entry(d, e);
     }
-    if (unlikely(e->form >= EMU_FORM_VECTOR))
-        return decode_vector(d, e, opcode);
-    if (opcode == OPCODE_MOVSXD && mode != EMU_LONG64)
-        return EMU_DECODE_UNKNOWN; /* ARPL */
-    return decode_entry(&d, e);
+    return e->form == EMU_FORM_VECTOR ? emu_decode_sse(d, e->group) : emu_decode_vex(d, opcode);
+}
+
+/* Decodes a copy with zeros behind it; whoever gets to them has read too far. */
+static enum emu_decoded decode_padded(struct emu_decoder *d, const uint8_t *bytes, unsigned len)
+{
+    unsigned given = MIN(len, (unsigned)EMU_MAX_INSN), used;
+    uint8_t padded[PADDED_SIZE] = {0};
+    enum emu_decoded r;
+
+    memcpy(padded, bytes, given);
+    d->next = padded;
+    r = decode(d, padded + EMU_MAX_INSN - 1);
+    used = (unsigned)(d->next - padded);
+    if (used > given)
+        return given == EMU_MAX_INSN ? EMU_DECODE_TOO_LONG : EMU_DECODE_NEED_MORE;
+    d->insn->len = used;
+    return r;
+}
+
+enum emu_decoded emu_decode_any(enum emu_mode mode, const uint8_t *bytes, unsigned len,
+                                struct emu_insn *insn)
+{
+    struct emu_decoder d = {.next = bytes, .mode = mode, .insn = insn};
+    enum emu_decoded r;
+
+    if (len < EMU_MAX_INSN)
+        return decode_padded(&d, bytes, len);
+    r = decode(&d, bytes + EMU_MAX_INSN - MAX_WITHOUT_PREFIXES);
+    insn->len = (uint8_t)(d.next - bytes);
+    return r == EMU_DECODE_TOO_LONG ? decode_padded(&d, bytes, len) : r;
 }

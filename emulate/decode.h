@@ -69,7 +69,8 @@ struct emu_insn {
     uint8_t addr_size;
     /* The memory operand: seg:[base + (index << scale) + disp] */
     uint8_t seg, base, index, scale;
-    bool aligned; /* an SSE form that demands natural alignment */
+    /* Vector moves only: */
+    bool aligned; /* natural alignment is demanded */
     uint8_t vvvv; /* the additional register of a VEX form */
     uint8_t vlen; /* vector length, bytes */
     struct emu_operand dst, src, src2;

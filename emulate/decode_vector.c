@@ -51,7 +51,6 @@ static void set_operands(struct emu_decoder *d, const struct emu_vector_move *m,
         mem->size = w ? 8 : 4;
     i->op_size = mem->size;
     i->src2.kind = EMU_OPERAND_NONE;
-    i->len = d->pos;
 }
 
 enum emu_decoded emu_decode_sse(struct emu_decoder *d, enum emu_vector_row row)
@@ -61,8 +60,7 @@ enum emu_decoded emu_decode_sse(struct emu_decoder *d, enum emu_vector_row row)
 
     if (m->op == EMU_OP_UNKNOWN || (m->flags & EMU_VECTOR_NO_VEX))
         return EMU_DECODE_UNKNOWN;
-    if (!emu_decode_modrm(d))
-        return emu_out_of_bytes(d);
+    emu_decode_modrm(d);
     if (d->modrm >> 6 == 3)
         return EMU_DECODE_UNKNOWN;
     if (i->prefixes & EMU_PREFIX_LOCK)
@@ -100,16 +98,12 @@ static enum emu_decoded decode_vex_body(struct emu_decoder *d, const struct vex 
 {
     struct emu_insn *i = d->insn;
     const struct emu_vector_move *m;
-    uint8_t opcode;
 
-    if (!emu_fetch_byte(d, &opcode))
-        return emu_out_of_bytes(d);
-    i->opcode = opcode;
-    m = find_move(v, opcode);
+    i->opcode = emu_fetch8(d);
+    m = find_move(v, i->opcode);
     if (!form_exists(m, v))
         return EMU_DECODE_UNKNOWN;
-    if (!emu_decode_modrm(d))
-        return emu_out_of_bytes(d);
+    emu_decode_modrm(d);
     if (d->modrm >> 6 == 3)
         return EMU_DECODE_UNKNOWN;
     if ((m->flags & EMU_VECTOR_L0) && v->length != 16)
@@ -131,19 +125,17 @@ static void set_rex(struct emu_decoder *d, uint8_t byte, bool w)
         d->rex = (~byte >> 5 & 7) | (w ? EMU_REX_W : 0);
 }
 
-static enum emu_decoded decode_vex2_or_3(struct emu_decoder *d, bool three)
+static enum emu_decoded decode_vex2_or_3(struct emu_decoder *d, uint8_t first, bool three)
 {
     struct vex v = {.map = MAP_0F, .evex = false, .w = false};
-    uint8_t first, last;
+    uint8_t last = first;
 
-    if (!emu_fetch_byte(d, &first) || (three && !emu_fetch_byte(d, &last)))
-        return emu_out_of_bytes(d);
     if (three) {
+        last = emu_fetch8(d);
         v.map = first & 31;
         v.w = last & 0x80;
         set_rex(d, first, v.w);
     } else {
-        last = first;
         set_rex(d, first | 0x60, false); /* it has R only */
     }
     v.pp = last & 3;
@@ -153,15 +145,13 @@ static enum emu_decoded decode_vex2_or_3(struct emu_decoder *d, bool three)
     return decode_vex_body(d, &v);
 }
 
-static enum emu_decoded decode_evex(struct emu_decoder *d)
+static enum emu_decoded decode_evex(struct emu_decoder *d, uint8_t first)
 {
     struct vex v = {.evex = true};
-    uint8_t p[3];
+    uint8_t p[3] = {first};
 
-    for (unsigned n = 0; n < 3; n++) {
-        if (!emu_fetch_byte(d, &p[n]))
-            return emu_out_of_bytes(d);
-    }
+    p[1] = emu_fetch8(d);
+    p[2] = emu_fetch8(d);
     /* Fixed bits; no masking, zeroing, broadcast or second source; 512 bits at most. */
     if ((p[0] & 0x08) || !(p[1] & 0x04) || (p[2] & 0x9f) != 0x08 || (p[2] >> 5 & 3) == 3)
         return EMU_DECODE_UNKNOWN;
@@ -186,16 +176,15 @@ enum emu_decoded emu_decode_vex(struct emu_decoder *d, uint8_t opcode)
 {
     const unsigned forbidden =
         EMU_PREFIX_OPSIZE | EMU_PREFIX_LOCK | EMU_PREFIX_REP | EMU_PREFIX_REPNE;
+    uint8_t first = emu_fetch8(d);
 
-    if (d->pos >= d->len)
-        return emu_out_of_bytes(d);
-    if (d->mode != EMU_LONG64 && d->bytes[d->pos] >> 6 != 3)
+    if (d->mode != EMU_LONG64 && first >> 6 != 3)
         return EMU_DECODE_UNKNOWN; /* LES, LDS, BOUND */
     if (d->mode == EMU_REAL || d->mode == EMU_V86)
         return EMU_DECODE_UNDEFINED;
-    if (d->rex || (d->prefixes & forbidden))
+    if (d->rex || (d->insn->prefixes & forbidden))
         return EMU_DECODE_UNDEFINED;
     if (opcode == OPCODE_EVEX)
-        return decode_evex(d);
-    return decode_vex2_or_3(d, opcode == OPCODE_VEX3);
+        return decode_evex(d, first);
+    return decode_vex2_or_3(d, first, opcode == OPCODE_VEX3);
 }

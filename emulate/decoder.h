@@ -5,9 +5,6 @@
 #include "emulate/decode.h"
 #include "emulate/opcodes.h"
 
-/* Inlined wherever it is called, so that the decoder's state need not live in memory. */
-#define EMU_INLINE static inline __attribute__((always_inline))
-
 #define EMU_REX_B BIT(0)
 #define EMU_REX_X BIT(1)
 #define EMU_REX_R BIT(2)
@@ -16,35 +13,26 @@
 #define EMU_NO_SEG EMU_NR_SEGS
 
 struct emu_decoder {
-    const uint8_t *bytes;
-    unsigned len, pos;
+    const uint8_t *next; /* the byte to be fetched; there is always one more (see emu_decode) */
+    struct emu_insn *insn;
     enum emu_mode mode;
-    uint8_t rex;      /* the REX byte, 0 when there is none; VEX forms give the same bits */
-    uint8_t prefixes; /* EMU_PREFIX_... */
-    uint8_t addr_size;
+    uint8_t rex; /* the REX byte, 0 when there is none; VEX forms give the same bits */
     uint8_t modrm;
     uint8_t seg_override; /* or EMU_NO_SEG */
     uint8_t disp8_shift;  /* EVEX scales an 8-bit displacement */
-    struct emu_insn *insn;
 };
 
-/* The bytes ran out: is that the caller's or the architecture's limit? */
-EMU_INLINE enum emu_decoded emu_out_of_bytes(const struct emu_decoder *d)
+static inline uint8_t emu_fetch8(struct emu_decoder *d)
 {
-    return d->len == EMU_MAX_INSN ? EMU_DECODE_TOO_LONG : EMU_DECODE_NEED_MORE;
+    return *d->next++;
 }
 
-/* The next byte. False when there is none: then emu_out_of_bytes says what to return. */
-EMU_INLINE bool emu_fetch_byte(struct emu_decoder *d, uint8_t *b)
-{
-    if (d->pos >= d->len)
-        return false;
-    *b = d->bytes[d->pos++];
-    return true;
-}
+/* Reads ModRM, SIB and displacement. */
+void emu_decode_modrm(struct emu_decoder *d);
 
-/* Reads ModRM, SIB and displacement. Returns false when the bytes run out. */
-bool emu_decode_modrm(struct emu_decoder *d);
+/* emu_decode, for what its shortcut does not know. */
+enum emu_decoded emu_decode_any(enum emu_mode mode, const uint8_t *bytes, unsigned len,
+                                struct emu_insn *insn);
 
 /* A legacy-encoded vector move; its opcode has been read. */
 enum emu_decoded emu_decode_sse(struct emu_decoder *d, enum emu_vector_row row);

@@ -67,8 +67,10 @@ struct emu_ops {
     /* Ports, for INS and OUTS (and IN/OUT in emulated real mode). Permissions are checked by it. */
     enum emu_result (*in)(struct emu_ctx *c, uint16_t port, unsigned size, uint32_t *value);
     enum emu_result (*out)(struct emu_ctx *c, uint16_t port, unsigned size, uint32_t value);
-    /* XMM/YMM/ZMM register n, the low size bytes (16, 32 or 64); upper: cleared above (VEX) or
-     * kept. */
+    /*
+     * XMM/YMM/ZMM register n, the low size bytes (16, 32 or 64). clear_upper: what is above them
+     * becomes 0 (VEX, EVEX); else it is kept.
+     */
     enum emu_result (*vector_get)(struct emu_ctx *c, unsigned n, void *data, unsigned size);
     enum emu_result (*vector_set)(struct emu_ctx *c, unsigned n, const void *data, unsigned size,
                                   bool clear_upper);
@@ -97,7 +99,9 @@ struct emu_ctx {
 
 #define EMU_MAX_INSN 15
 
-/* Decodes insn[len] (from ctx->rip) and executes it. len < needed: EMU_UNSUPPORTED with need_more.
+/*
+ * Decodes insn[len] (from ctx->rip) and executes it. len < needed: EMU_UNSUPPORTED with need_more.
+ * Fastest with at least EMU_MAX_INSN bytes; never reads more than len.
  */
 enum emu_result emu_step(struct emu_ctx *c, const uint8_t *insn, unsigned len);
 

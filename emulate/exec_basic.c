@@ -125,13 +125,52 @@ enum emu_result emu_exec_xadd(struct emu_ctx *c, struct emu_insn *i)
     return EMU_OK;
 }
 
+/* Loads and stores between memory and registers are spared the detour over general operands. */
+static enum emu_result load(struct emu_ctx *c, struct emu_insn *i)
+{
+    unsigned size = i->src.size;
+    enum emu_result r;
+    uint64_t v;
+    gva_t addr;
+
+    r = emu_operand_linear(c, i, size, EMU_READ, &addr);
+    if (likely(r == EMU_OK))
+        r = emu_read(c, addr, size, EMU_READ, &v);
+    if (unlikely(r != EMU_OK))
+        return r;
+    if (likely(i->dst.kind == EMU_OPERAND_REG))
+        emu_set_reg(c, i->dst.reg, i->dst.size, v);
+    else
+        emu_set_operand(c, i, &i->dst, v);
+    return EMU_OK;
+}
+
+static enum emu_result store(struct emu_ctx *c, struct emu_insn *i)
+{
+    unsigned size = i->dst.size;
+    enum emu_result r;
+    uint64_t v;
+    gva_t addr;
+
+    if (likely(i->src.kind == EMU_OPERAND_REG))
+        v = emu_reg(c, i->src.reg, size);
+    else
+        emu_get_operand(c, i, &i->src, &v); /* half a register, selector or immediate */
+    r = emu_operand_linear(c, i, size, EMU_WRITE, &addr);
+    return likely(r == EMU_OK) ? emu_write(c, addr, size, v) : r;
+}
+
 /* MOV, MOVZX: values are zero-extended on their way anyway. */
 enum emu_result emu_exec_mov(struct emu_ctx *c, struct emu_insn *i)
 {
     uint64_t v;
-    enum emu_result r = emu_get_operand(c, i, &i->src, &v);
 
-    return r == EMU_OK ? emu_set_operand(c, i, &i->dst, v) : r;
+    if (i->src.kind == EMU_OPERAND_MEM)
+        return load(c, i);
+    if (i->dst.kind == EMU_OPERAND_MEM)
+        return store(c, i);
+    emu_get_operand(c, i, &i->src, &v);
+    return emu_set_operand(c, i, &i->dst, v);
 }
 
 enum emu_result emu_exec_movsx(struct emu_ctx *c, struct emu_insn *i)

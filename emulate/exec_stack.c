@@ -78,7 +78,7 @@ enum emu_result emu_exec_pop(struct emu_ctx *c, struct emu_insn *i)
 static enum emu_result check_target(struct emu_ctx *c, uint64_t target)
 {
     if (c->mode == EMU_LONG64) {
-        if ((uint64_t)((int64_t)(target << 16) >> 16) != target)
+        if (!emu_canonical(target, target))
             return emu_raise(c, EMU_VECTOR_GP);
     } else if (target > c->seg[EMU_CS].limit) {
         return emu_raise(c, EMU_VECTOR_GP);

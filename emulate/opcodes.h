@@ -7,16 +7,17 @@
 /* How an instruction's operands are encoded. */
 enum emu_form {
     EMU_FORM_NONE,
-    /* The first two are what most opcodes have; the decoder goes straight there. */
+    /* The first ones are what most accesses to devices have: decode_quick.c knows them. */
     EMU_FORM_RM_R,
     EMU_FORM_R_RM,
-    EMU_FORM_RM,
     EMU_FORM_RM_IMM,
+    EMU_FORM_R_RM8,
+    EMU_FORM_R_RM16,
+    EMU_FORM_LAST_QUICK = EMU_FORM_R_RM16,
+    EMU_FORM_RM,
     EMU_FORM_RM_IMM8,
     EMU_FORM_RM_1,
     EMU_FORM_RM_CL,
-    EMU_FORM_R_RM8,
-    EMU_FORM_R_RM16,
     EMU_FORM_R_RM32,
     EMU_FORM_R_RM_IMM,
     EMU_FORM_R_RM_IMM8,

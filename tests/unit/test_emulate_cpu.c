@@ -346,7 +346,7 @@ static bool set_up(struct trial *t)
 {
     struct emu_insn *i = &t->insn;
     uint64_t value = random_value(t->seed);
-    bool aligned = i->aligned || i->op == EMU_OP_CMPXCHG8B;
+    bool aligned = i->op == EMU_OP_CMPXCHG8B || (i->op >= EMU_OP_VECTOR_LOAD && i->aligned);
 
     random_registers(t);
     if (i->op == EMU_OP_DIV || i->op == EMU_OP_IDIV)

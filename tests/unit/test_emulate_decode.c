@@ -318,15 +318,47 @@ static enum emu_decoded check(struct checker *k, enum emu_mode mode, const uint8
     return r;
 }
 
-/* Every shorter string must ask for more, and none may be read past its end. */
+static bool same_operand(const struct emu_operand *a, const struct emu_operand *b)
+{
+    if (a->kind == EMU_OPERAND_NONE || a->kind != b->kind)
+        return a->kind == b->kind;
+    if (a->size != b->size)
+        return false;
+    return a->kind == EMU_OPERAND_MEM || a->kind == EMU_OPERAND_IMM || a->reg == b->reg;
+}
+
+/* The same, as far as it means anything for this operation. */
+static bool same_insn(const struct emu_insn *a, const struct emu_insn *b)
+{
+    bool memory = a->dst.kind == EMU_OPERAND_MEM || a->src.kind == EMU_OPERAND_MEM;
+    bool imm = a->src.kind == EMU_OPERAND_IMM || a->src2.kind == EMU_OPERAND_IMM;
+
+    if (a->op != b->op || a->opcode != b->opcode || a->len != b->len ||
+        a->prefixes != b->prefixes || a->op_size != b->op_size || a->addr_size != b->addr_size)
+        return false;
+    if (memory && (a->seg != b->seg || a->base != b->base || a->index != b->index ||
+                   a->scale != b->scale || a->disp != b->disp))
+        return false;
+    if (imm && a->imm != b->imm)
+        return false;
+    return same_operand(&a->dst, &b->dst) && same_operand(&a->src, &b->src) &&
+           same_operand(&a->src2, &b->src2);
+}
+
+/*
+ * Given just its own bytes, an instruction goes through the general decoder; given 15 it may have
+ * taken the shortcut. Both must say the same. Every shorter string must ask for more, and
+ * none may be read past its end.
+ */
 static void check_truncated(struct checker *k, enum emu_mode mode, const uint8_t *b)
 {
-    struct emu_insn insn = {0}, *i = &insn;
+    struct emu_insn insn = {0}, whole, *i = &insn;
     const struct reference *z = NULL;
     unsigned len;
 
     if (emu_decode(mode, b, EMU_MAX_INSN, i) != EMU_DECODED)
         return;
+    whole = *i;
     len = i->len;
     for (unsigned n = 0; n < len; n++) {
         memcpy(k->exact[n], b, n);
@@ -334,6 +366,7 @@ static void check_truncated(struct checker *k, enum emu_mode mode, const uint8_t
     }
     memcpy(k->exact[len], b, len);
     SAME("exact", emu_decode(mode, k->exact[len], len, i), EMU_DECODED);
+    SAME("shortcut", same_insn(&whole, i), true);
 }
 
 static int setup(void **state)
