@@ -27,3 +27,14 @@ export $(RUN_VARIABLES)
 .PHONY: run
 run: $(B)/tithe.iso $(if $(KERNEL)$(CONFIG),,guest)
 	@scripts/run
+
+# Measuring. The first process of the guest that is measured has no C library.
+$(B)/bench/init: bench/init.c | need-build
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) -std=gnu11 -O2 $(WARN) -ffreestanding -nostdlib -static -fno-stack-protector -fno-pie \
+	    -no-pie -mgeneral-regs-only -Wl,--build-id=none -o $@ $<
+
+.PHONY: bench-boot
+bench-boot: $(B)/bench/init $(B)/tithe.elf guest | need-bench need-run-bochs
+	@bench/boot

@@ -17,6 +17,9 @@ PROMPT = rb"tithe:[^\r\n]*# "
 NEVER = re.compile(rb"(tithe: assertion [^\r\n]*|Kernel panic[^\r\n]*|tithe: panic[^\r\n]*)")
 
 
+FATAL_STATUS = 2
+
+
 class Failed(Exception):
     """Why a case failed, in one line."""
 
@@ -48,7 +51,8 @@ class Case:
     steps: tuple = ()
     end: str = "poweroff -f"    # typed at last; "" where the steps end the guest
     fatal: str = ""
-    status: int = 0
+    says: str = ""              # must be on some line before the end
+    status: int = 0             # with fatal: FATAL_STATUS unless it is given
     limit: int = 240            # seconds for everything
     groups: tuple = ("normal",)  # quick, normal, all
     run: object = None          # function(case, directory) instead of a machine
@@ -130,7 +134,9 @@ def expect_end(case, machine):
     never = NEVER.search(bytes(machine.transcript))
     if never:
         raise Failed(never.group(1).decode(errors="replace"))
-    status = 1 if case.fatal and not case.status else case.status
+    if case.says and not re.search(case.says.encode(), machine.transcript, re.M):
+        raise Failed(f"no line says /{case.says}/: {last_words(machine)}")
+    status = FATAL_STATUS if case.fatal and not case.status else case.status
     if machine.exit_status != status:
         raise Failed(f"exit status {machine.exit_status}, not {status}: {last_words(machine)}")
 
