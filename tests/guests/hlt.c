@@ -72,8 +72,8 @@ static void check_wake_apic(void)
 
     irq_count_apic(VEC_TIMER);
     start_timer(~0u);
-    timing_delay_us(1000);
-    start_timer(~0u - apic_read(APIC_TMR_CURRENT)); /* about a millisecond's ticks */
+    timing_delay_us(10000);
+    start_timer((~0u - apic_read(APIC_TMR_CURRENT)) / 10); /* a millisecond's ticks */
     start = rdtsc();
     irq_wait();
     slept = rdtsc() - start;

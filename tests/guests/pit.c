@@ -58,11 +58,11 @@ static void check_latch(void)
     latched = in8(PIT_CH2);
     latched = (uint16_t)(latched | in8(PIT_CH2) << 8);
     first = pit_read(2);
-    timing_delay_us(100);
+    timing_delay_us(5000);
     second = pit_read(2);
     CHECK("latch-holds", latched > first && latched - first >= 100);
     CHECK("counts-down", first > second);
-    CHECK_NEAR("counts-at-rate", first - second, PIT_HZ / 10000, 30);
+    CHECK_NEAR("counts-at-rate", first - second, PIT_HZ / 200, 10);
 }
 
 /* Status and count latched together: status comes first. */

@@ -221,7 +221,7 @@ static void check_fifo_interrupts(void)
     before = reg(REG_IIR) & IIR_ID;
     wait_lsr(LSR_IDLE | LSR_DATA);
     timing_delay_us(1000); /* four characters' time without another: timeout */
-    CHECK("trigger-14-not-yet", before == IIR_NONE);
+    CHECK_EQ("trigger-14-not-yet", before, IIR_NONE);
     CHECK_EQ("iir-timeout", reg(REG_IIR) & IIR_ID, IIR_TIMEOUT);
     (void)reg(0);
     for (uint8_t i = 0; i < 14; i++)
