@@ -16,7 +16,9 @@ MB1_FLAGS       equ MB1_ALIGN | MB1_MEMORY | MB1_ADDRESSES
 MB2_MAGIC       equ 0xe85250d6
 MB2_TAG_END     equ 0
 MB2_TAG_ENTRY   equ 3
+MB2_TAG_SCREEN  equ 5                   ; a frame buffer is welcome: UEFI has nothing else
 MB2_TAG_ALIGN   equ 6                   ; modules on page boundaries
+MB2_OPTIONAL    equ 1
 
 CR0_PE          equ 1 << 0
 CR0_MP          equ 1 << 1
@@ -73,6 +75,10 @@ mb2_header:
     dw MB2_TAG_ENTRY, 0
     dd 12
     dd PHYS(entry)
+    dd 0                                ; to a multiple of 8
+    dw MB2_TAG_SCREEN, MB2_OPTIONAL
+    dd 20
+    dd 0, 0, 0                          ; of any size and depth
     dd 0                                ; to a multiple of 8
     dw MB2_TAG_ALIGN, 0
     dd 8
