@@ -82,8 +82,10 @@ $(B)/tithe.iso: $(B)/tithe.elf boot/grub.cfg scripts/make-iso
 
 -include $(OBJS:.o=.d) $(B)/offsets.d
 
+include vm/acpi.mk
 include tests/tests.mk
 include scripts/run.mk
+-include bench/bench.mk
 
 .PHONY: clean
 clean:
