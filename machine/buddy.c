@@ -58,12 +58,10 @@ static void push_merged(struct buddy *b, uint32_t at, unsigned order, bool clean
     push(b, at, order, clean);
 }
 
+/* The first frame speaks for the whole block: those inside it only say that they are. */
 static void set_owner(struct buddy *b, uint32_t at, unsigned order, enum frame_owner owner)
 {
-    for (uint32_t i = at; i < at + BIT(order); i++) {
-        b->frames[i] = (struct frame){.owner = (uint8_t)owner, .order = BUDDY_INSIDE};
-    }
-    b->frames[at].order = (uint8_t)order;
+    b->frames[at] = (struct frame){.owner = (uint8_t)owner, .order = (uint8_t)order};
     b->stats.by_owner[owner] += BIT(order);
 }
 
@@ -200,8 +198,10 @@ void buddy_free(struct buddy *b, uint32_t at, unsigned order, bool clean)
 void buddy_split(struct buddy *b, uint32_t at, unsigned order)
 {
     ASSERT(at < b->n && b->frames[at].owner > FRAME_FREE && b->frames[at].order == order);
-    for (uint32_t i = at; i < at + BIT(order); i++)
+    for (uint32_t i = at; i < at + BIT(order); i++) {
+        b->frames[i] = b->frames[at];
         b->frames[i].order = 0;
+    }
 }
 
 uint32_t buddy_take_dirty(struct buddy *b, unsigned max_order, unsigned *order)
@@ -261,8 +261,7 @@ static void audit_frames(const struct buddy *b)
         ASSERT(head->owner == FRAME_RESERVED || head->order <= FRAME_ORDER_1G);
         ASSERT(at + size <= b->n);
         for (uint64_t i = 1; i < size; i++)
-            ASSERT(b->frames[at + i].owner == head->owner &&
-                   b->frames[at + i].order == BUDDY_INSIDE);
+            ASSERT(b->frames[at + i].order == BUDDY_INSIDE);
         by_owner[head->owner] += size;
         at += size;
     }
