@@ -24,6 +24,7 @@ enum ept_kind {
     EPT_COMPRESSED, /* payload: where in the compression pool */
     EPT_SWAPPED,    /* payload: swap slot */
     EPT_DEVICE,     /* a page that is not RAM: the APIC-access page */
+    EPT_VOID,       /* nothing is there: reads as all ones, through one page for all VMs */
     EPT_NR_KINDS,
 };
 

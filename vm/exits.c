@@ -39,7 +39,7 @@ static void port_string(struct vmx_vcpu *v, UNUSED const struct vmx_io *io)
 /* The linear address is valid, and the access was to the page itself, not to a page table. */
 #define QUALIFICATION_LINEAR (BIT(7) | BIT(8))
 
-static void ept_fault(struct vmx_vcpu *v, gpa_t gpa, UNUSED unsigned access)
+static void ept_fault(struct vmx_vcpu *v, gpa_t gpa, unsigned access)
 {
     struct vcpu *c = vcpu_of(v);
     uint64_t q;
@@ -49,6 +49,8 @@ static void ept_fault(struct vmx_vcpu *v, gpa_t gpa, UNUSED unsigned access)
             vm_crash(c, "the machine has no memory left for it");
         return;
     }
+    if (access == EPT_READ && vm_map_void(c->vm, gpa))
+        return;
     q = vmread(VMCS_EXIT_QUALIFICATION);
     emulation_run(c, (q & QUALIFICATION_LINEAR) == QUALIFICATION_LINEAR ? &gpa : NULL);
 }
@@ -177,10 +179,13 @@ static void pause_loop(struct vmx_vcpu *v)
     vcpu_request(vcpu_of(v), REQUEST_YIELD);
 }
 
-/* No call is offered yet; without a KVM signature in CPUID none is expected. */
-static bool vmcall(UNUSED struct vmx_vcpu *v)
+/* Call 0 does nothing and returns 0, at any privilege level: it measures the way in and out. */
+static bool vmcall(struct vmx_vcpu *v)
 {
-    return false;
+    if (v->regs[REG_RAX] != 0)
+        return false;
+    v->regs[REG_RAX] = 0;
+    return true;
 }
 
 static void triple_fault(struct vmx_vcpu *v)

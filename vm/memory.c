@@ -20,8 +20,9 @@ int vm_memory_init(struct vm *vm)
 
 static void release(UNUSED void *opaque, enum ept_kind kind, mpn_t mpn, unsigned order)
 {
-    ASSERT(kind == EPT_PRIVATE || kind == EPT_DEVICE);
-    frame_free(mpn, order);
+    ASSERT(kind == EPT_PRIVATE || kind == EPT_DEVICE || kind == EPT_VOID);
+    if (kind != EPT_VOID)
+        frame_free(mpn, order);
 }
 
 void vm_memory_destroy(struct vm *vm)
@@ -95,6 +96,40 @@ bool vm_populate(struct vm *vm, gpa_t gpa)
     return error == 0;
 }
 
+/* The page behind everything that is not there. Made when first needed, never given back. */
+static mpn_t void_page(void)
+{
+    static mpn_t page = {UINT64_MAX};
+    static struct spinlock lock = SPINLOCK_INIT;
+
+    spin_lock(&lock);
+    if (mpn_is_none(page)) {
+        page = frame_alloc(FRAME_ORDER_4K, FRAME_HYPERVISOR, 0);
+        if (!mpn_is_none(page))
+            memset(mpn_ptr(page), 0xff, PAGE_SIZE);
+    }
+    spin_unlock(&lock);
+    return page;
+}
+
+bool vm_map_void(struct vm *vm, gpa_t gpa)
+{
+    gpa_t start = GPA(ALIGN_DOWN(gpa.v, PAGE_SIZE));
+    mpn_t page;
+    int error;
+
+    if (gpa.v < GUEST_ROM_START || gpa.v >= GUEST_BIOS_START ||
+        bus_find_memory(vm->machine.bus, start, &(struct bus_range){0}))
+        return false;
+    page = void_page();
+    if (mpn_is_none(page))
+        return false;
+    spin_lock(&vm->ept.lock);
+    error = ept_map(&vm->ept, start, page, EPT_ORDER_4K, EPT_VOID, EPT_READ, EPT_TYPE_WB);
+    spin_unlock(&vm->ept.lock);
+    return error == 0;
+}
+
 void *vm_pointer(struct vm *vm, gpa_t gpa)
 {
     struct ept_mapping m = ept_lookup(&vm->ept, gpa);
@@ -104,7 +139,7 @@ void *vm_pointer(struct vm *vm, gpa_t gpa)
             return NULL;
         m = ept_lookup(&vm->ept, gpa);
     }
-    if (m.kind == EPT_DEVICE)
+    if (m.kind == EPT_DEVICE || m.kind == EPT_VOID)
         return NULL;
     return (uint8_t *)mpn_ptr(m.mpn) + gpa.v % PAGE_SIZE;
 }

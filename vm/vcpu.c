@@ -351,6 +351,7 @@ void vcpu_run(struct vcpu *c)
         return;
     }
     vmx_vcpu_load(&c->vmx);
+    vmx_account_begin(&c->vmx);
     cpu->running = c;
     timer_use_hardware(!vmx_has_pin(PIN_PREEMPTION_TIMER));
     do {
@@ -362,6 +363,7 @@ void vcpu_run(struct vcpu *c)
         if (next == BLOCK && !sched_block(q, &c->sched, rdtsc()))
             next = ENTER;
     } while (next == ENTER);
+    vmx_account_end(&c->vmx);
     cpu->running = NULL;
     timer_use_hardware(true);
     if (next == YIELD)

@@ -124,6 +124,7 @@ static int make_parts(struct vm *vm)
     config.nr_vcpus = vm->vmx.nr_vcpus;
     config.ram_bytes = vm->config.memory;
     config.apic_shift = vm->vmx.apic_shift;
+    config.debug_console = vm->config.debug_console;
     error = machine_create(&vm->machine, &vm->host, &config, &vm_cpu_ops, vm);
     if (error != 0)
         return error;

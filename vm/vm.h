@@ -127,6 +127,12 @@ void vm_memory_destroy(struct vm *vm);
 bool vm_is_ram(const struct vm *vm, gpa_t gpa);
 /* Puts memory behind gpa, which is RAM; false when the machine has none left. */
 MUST_CHECK bool vm_populate(struct vm *vm, gpa_t gpa);
+/*
+ * Where option ROMs would be, a guest that searches for them reads all ones word by word: maps a
+ * page of ones there instead. False: it is not that area, or a device answers there.
+ */
+#define GUEST_ROM_START 0xc0000ul
+MUST_CHECK bool vm_map_void(struct vm *vm, gpa_t gpa);
 /* Copies; false when any byte is not RAM, or memory ran out. */
 MUST_CHECK bool vm_read(struct vm *vm, gpa_t from, void *to, size_t n);
 MUST_CHECK bool vm_write(struct vm *vm, gpa_t to, const void *from, size_t n);

@@ -33,7 +33,8 @@ struct cpuid_table {
      BIT(13) /* CX16 */ | BIT(17) /* PCID */ | BIT(19) /* SSE4.1 */ | BIT(20) /* SSE4.2 */ | \
      BIT(22) /* MOVBE */ | BIT(23) /* POPCNT */ | BIT(25) /* AES */ | BIT(26) /* XSAVE */ |  \
      BIT(28) /* AVX */ | BIT(29) /* F16C */ | BIT(30) /* RDRAND */)
-#define F1_ECX_ADDED (BIT(21) /* x2APIC */ | BIT(24) /* TSC deadline */ | BIT(31) /* hypervisor \
+#define F1_ECX_ADDED \
+    (BIT(21) /* x2APIC */ | BIT(24) /* TSC deadline */ | BIT(31) /* hypervisor \
                                                                                    */)
 #define F1_ECX_OSXSAVE BIT(27)
 #define F1_EDX_OFFERED                                                                             \
@@ -259,7 +260,39 @@ static uint64_t cr4_for(const struct cpuid_table *t)
     return cr4 & vmx_caps.cr4_fixed1;
 }
 
-static const struct cpuid_regs signature = {HYPERVISOR, 0x68746954, 0x74695465, 0x20206568};
+/* "TitheTithe  ", and the highest leaf. */
+static const struct cpuid_regs signature = {HYPERVISOR + 1, 0x68746954, 0x74695465, 0x20206568};
+
+#define ACCOUNT_TOTAL UINT32_MAX
+
+/*
+ * Leaf 40000001h tells a vCPU what its own exits have cost so far, for benchmarks. Subleaf n: EAX
+ * is the number of exits with basic reason n. Subleaf FFFFFFFFh: EDX:EAX all exits, ECX:EBX the
+ * TSC ticks between exits and entries (0 unless accounting is on).
+ */
+static struct cpuid_regs leaf_account(const struct vmx_vcpu *v, uint32_t subleaf)
+{
+    uint64_t total = 0;
+
+    if (subleaf != ACCOUNT_TOTAL)
+        return (struct cpuid_regs){.eax =
+                                       subleaf < EXIT_NR_REASONS ? (uint32_t)v->exits[subleaf] : 0};
+    for (unsigned i = 0; i < EXIT_NR_REASONS; i++)
+        total += v->exits[i];
+    return (struct cpuid_regs){
+        .eax = (uint32_t)total,
+        .ebx = (uint32_t)v->host_ticks,
+        .ecx = (uint32_t)(v->host_ticks >> 32),
+        .edx = (uint32_t)(total >> 32),
+    };
+}
+
+static struct cpuid_regs hypervisor_leaf(const struct vmx_vcpu *v, uint32_t leaf, uint32_t subleaf)
+{
+    if (leaf == HYPERVISOR)
+        return signature;
+    return leaf == HYPERVISOR + 1 ? leaf_account(v, subleaf) : (struct cpuid_regs){0};
+}
 
 struct cpuid_table *cpuid_table_create(const struct vmx_vm *vm)
 {
@@ -360,7 +393,7 @@ static struct cpuid_regs lookup(const struct vmx_vcpu *v, uint32_t leaf, uint32_
     if (leaf >= EXTENDED && leaf <= t->max_extended)
         return t->extended[leaf - EXTENDED];
     if (leaf >> 8 == HYPERVISOR >> 8)
-        return leaf == HYPERVISOR ? signature : (struct cpuid_regs){0};
+        return hypervisor_leaf(v, leaf, subleaf);
     /* Beyond the end an Intel CPU answers as its highest basic leaf. */
     return basic_leaf(v, MAX_BASIC, subleaf);
 }

@@ -4,6 +4,7 @@
  */
 #include "lib/assert.h"
 #include "lib/format.h"
+#include "machine/trap.h"
 #include "vmx/caps.h"
 #include "vmx/cpu.h"
 #include "vmx/internal.h"
@@ -33,7 +34,7 @@ static void exit_exception(struct vmx_vcpu *v)
 
     /* An NMI or machine check that meant the host: through its own gate. */
     if (EVENT_TYPE(info) == EVENT_NMI)
-        __asm__ volatile("int $2");
+        trap_nmi();
     else if ((info & EVENT_VECTOR) == VECTOR_MC)
         __asm__ volatile("int $18");
     else if (info & EVENT_ERROR_CODE)
@@ -337,11 +338,9 @@ void vmx_vcpu_run(struct vmx_vcpu *v)
 {
     if (vmx_event_queued(v))
         write_event(v);
-    if (unlikely(vmx_accounting))
-        v->host_ticks += rdtsc() - v->entry_tsc;
+    vmx_account_end(v);
     if (unlikely(vmx_enter(v)))
         vmcs_fail(v->launched ? "VMRESUME" : "VMLAUNCH", v->vmcs.v);
-    if (unlikely(vmx_accounting))
-        v->entry_tsc = rdtsc();
+    vmx_account_begin(v);
     vmx_handle_exit(v);
 }

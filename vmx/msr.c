@@ -14,11 +14,12 @@
 #define MSR_MCG_STATUS  0x17a
 #define MSR_MTRR_LAST   0x20f
 
-#define MTRR_CAP_VALUE    (MTRR_VARIABLE | BIT(8) /* fixed */ | BIT(10) /* write combining */)
-#define MTRR_DEF_ENABLE   BIT(11)
-#define MTRR_DEF_FIXED    BIT(10)
-#define MTRR_TYPE_UC      0
-#define MISC_ENABLE_VALUE (BIT(0) /* fast strings */ | BIT(11) /* no BTS */ | BIT(12) /* no PEBS \
+#define MTRR_CAP_VALUE  (MTRR_VARIABLE | BIT(8) /* fixed */ | BIT(10) /* write combining */)
+#define MTRR_DEF_ENABLE BIT(11)
+#define MTRR_DEF_FIXED  BIT(10)
+#define MTRR_TYPE_UC    0
+#define MISC_ENABLE_VALUE \
+    (BIT(0) /* fast strings */ | BIT(11) /* no BTS */ | BIT(12) /* no PEBS \
                                                                                        */)
 #define MISC_ENABLE_GUEST BIT(0) /* what a guest may change */
 #define DEBUGCTL_GUEST    BIT(1) /* single-step on branches; no branch records */

@@ -182,6 +182,17 @@ struct vmx_vcpu *vmx_vcpu_loaded(void);
 void vmx_vcpu_run(struct vmx_vcpu *v);
 /* Measures the host's share of time (bench): two clock reads an exit. */
 extern bool vmx_accounting;
+/* The hypervisor works for v from here on, or no longer. */
+static inline void vmx_account_begin(struct vmx_vcpu *v)
+{
+    if (unlikely(vmx_accounting))
+        v->entry_tsc = rdtsc();
+}
+static inline void vmx_account_end(struct vmx_vcpu *v)
+{
+    if (unlikely(vmx_accounting))
+        v->host_ticks += rdtsc() - v->entry_tsc;
+}
 
 /* ---- state, while loaded ---- */
 uint64_t vmx_rip(const struct vmx_vcpu *v);
