@@ -8,7 +8,8 @@ GUEST_LIB := $(sort $(patsubst %.c,$(B)/guests/obj/%.o,$(wildcard tests/guests/l
                $(patsubst %.asm,$(B)/guests/obj/%.asm.o,$(wildcard tests/guests/lib/*.asm)))
 GUEST_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
                 -mno-red-zone -mgeneral-regs-only --param=min-pagesize=0 -fno-strict-aliasing \
-                -fno-asynchronous-unwind-tables -ffile-prefix-map=tests/guests/= -ffile-prefix-map=$(CURDIR)=. $(WARN) -I.
+                -fno-asynchronous-unwind-tables -ffile-prefix-map=tests/guests/= \
+                -ffile-prefix-map=$(CURDIR)=. $(WARN) -I.
 
 $(B)/guests/obj/%.o: %.c tests/guests/guests.mk | need-build
 	@mkdir -p $(@D)
@@ -23,7 +24,8 @@ $(B)/guests/obj/%.asm.o: %.asm tests/guests/guests.mk | need-build
 # Linked as 64-bit ELF, then put into the 32-bit container that multiboot loaders take.
 .SECONDEXPANSION:
 $(B)/guests/%.elf: $(B)/guests/obj/tests/guests/%.o \
-                   $$(addprefix $(B)/guests/obj/,$$(addsuffix .o,$$(wildcard tests/guests/$$*.asm))) \
+                   $$(addprefix $(B)/guests/obj/,$$(addsuffix .o,\
+                       $$(wildcard tests/guests/$$*.asm))) \
                    $(GUEST_LIB) tests/guests/lib/guest.ld
 	@ld -nostdlib -static -z max-page-size=0x1000 -z noexecstack --build-id=none \
 	    -T tests/guests/lib/guest.ld -o $(@:.elf=.elf64) $(filter %.o,$^)
