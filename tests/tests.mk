@@ -5,7 +5,7 @@
 HOST_DIRS := lib ept emulate devices balloon pageshare sched
 HOST_SRCS := $(sort $(wildcard $(HOST_DIRS:%=%/*.c))) $(wildcard vm/config.c vm/load_*.c vm/guest_acpi.c)
 HOST_OBJS := $(HOST_SRCS:%.c=$(B)/host/%.o) $(B)/host/tests/unit/shim.o \
-             $(B)/host/tests/unit/fake_host.o
+             $(B)/host/tests/unit/fake_host.o $(B)/host/tests/unit/fake_frames.o
 UNIT_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/host/%)
 HOST_CFLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
