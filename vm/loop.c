@@ -89,6 +89,7 @@ void cpu_loop(void)
             timer_disarm(&states[this_cpu()->index].slice);
         } else {
             idle(q);
+            timer_run();
         }
     }
 }

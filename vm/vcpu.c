@@ -76,11 +76,11 @@ static void set_firmware_mtrrs(struct vmx_vcpu *v)
     v->mtrr_def_type = BIT(11) | EPT_TYPE_WB;
 }
 
-void vcpu_reset(struct vcpu *c, const struct entry_state *entry)
+void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_offset)
 {
     vmx_vcpu_load(&c->vmx);
     vmx_vcpu_reset(&c->vmx, false);
-    vmx_set_tsc_offset(&c->vmx, c->vm->tsc_offset);
+    vmx_set_tsc_offset(&c->vmx, tsc_offset);
     c->vmx.tsc_adjust = 0;
     vmx_set_apic_mode(&c->vmx, vcpu_apic_mode(c));
     c->lapic->virtual_delivery = c->vm->vmx.virtual_apic;

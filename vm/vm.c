@@ -172,13 +172,17 @@ static int prepare(struct vm *vm)
 {
     struct entry_state entry;
     int error = load(vm, &entry);
+    uint64_t tsc_offset;
 
     if (error != 0)
         return error;
-    /* Time starts at 0 for the guest. */
-    vm->tsc_offset = -rdtsc();
+    /*
+     * The guest's TSC starts at 0, also after a reset. The devices' time, which it may be ahead or
+     * behind of, goes on.
+     */
+    tsc_offset = -rdtsc();
     for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++)
-        vcpu_reset(vm->vcpus[i], i == 0 ? &entry : NULL);
+        vcpu_reset(vm->vcpus[i], i == 0 ? &entry : NULL, tsc_offset);
     set_virtual_wire(vm);
     vm->end = VM_END_NONE;
     vm->running_vcpus = vm->vmx.nr_vcpus;
@@ -195,6 +199,7 @@ struct vm *vm_create(const struct vm_config *config)
         return NULL;
     }
     list_init(&vm->node);
+    vm->tsc_offset = -rdtsc();
     vm->id = ++last_id;
     vm->config = *config;
     vm->memory = (struct guest_memory){memory_write, memory_read, vm, config->memory};

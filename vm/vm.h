@@ -168,7 +168,7 @@ void task_switch_run(struct vmx_vcpu *v, uint64_t qualification);
 struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned cpu);
 void vcpu_destroy(struct vcpu *c);
 /* Back to its state after power-on; the boot vCPU gets entry. */
-void vcpu_reset(struct vcpu *c, const struct entry_state *entry);
+void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_offset);
 /* Runs c on this CPU until it blocks, yields or stops. */
 void vcpu_run(struct vcpu *c);
 /* Sets request bits and sees to it that the vCPU notices. Any context, any CPU. */

@@ -112,7 +112,7 @@ static bool switched_off(const char *name)
  * A control word from its capability MSR: low half must be one, high half may be one. Required
  * controls that are missing end the hypervisor; optional ones are taken where they are.
  */
-static uint32_t negotiate(uint64_t msr, const struct control *list, size_t n, struct names *names)
+static uint32_t negotiate(uint64_t msr, const struct control *list, size_t n)
 {
     uint32_t must = (uint32_t)msr, may = (uint32_t)(msr >> 32), word = must;
 
@@ -125,13 +125,21 @@ static uint32_t negotiate(uint64_t msr, const struct control *list, size_t n, st
         if (!there || (!c->required && c->name != NULL && switched_off(c->name)))
             continue;
         word |= c->bit;
-        if (!c->required && c->name != NULL)
-            names_add(names, c->name);
     }
     return word;
 }
 
-#define NEGOTIATE(msr, list, names) negotiate(rdmsr(msr), list, ARRAY_SIZE(list), names)
+#define NEGOTIATE(msr, list) negotiate(rdmsr(msr), list, ARRAY_SIZE(list))
+
+/* The optional features of a control word that are in use. */
+static void name_used(struct names *names, uint32_t word, const struct control *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!list[i].required && list[i].name != NULL && (word & list[i].bit))
+            names_add(names, list[i].name);
+}
+
+#define NAME_USED(names, word, list) name_used(names, word, list, ARRAY_SIZE(list))
 
 /* VMX must be unlocked for us, or be left unlocked: then we lock it on. */
 static void feature_control(void)
@@ -151,7 +159,7 @@ static void feature_control(void)
         fatal("IA32_FEATURE_CONTROL cannot be set: VT-x stays off");
 }
 
-static void ept_capabilities(struct names *names)
+static void ept_capabilities(void)
 {
     uint64_t v = rdmsr(MSR_VMX_EPT_VPID_CAP);
     struct vmx_caps *c = &vmx_caps;
@@ -169,10 +177,6 @@ static void ept_capabilities(struct names *names)
     /* VPIDs without a way to flush one would be worse than none. */
     if (!c->invvpid_single)
         c->proc2 &= ~PROC2_VPID;
-    if (c->ept.large_2m)
-        names_add(names, c->ept.large_1g ? "EPT 2M and 1G pages" : "EPT 2M pages");
-    if (c->ept.accessed_dirty)
-        names_add(names, "EPT accessed/dirty");
 }
 
 /*
@@ -193,7 +197,7 @@ static void apic_virtualisation(void)
     }
 }
 
-static void control_words(struct names *names)
+static void control_words(void)
 {
     uint64_t basic = rdmsr(MSR_VMX_BASIC);
     bool true_controls = basic & VMX_BASIC_TRUE_CONTROLS;
@@ -202,11 +206,11 @@ static void control_words(struct names *names)
     if (VMX_BASIC_MEM_TYPE(basic) != EPT_TYPE_WB)
         fatal("this CPU wants its VMCS in memory that is not write-back");
     c->revision = basic & VMX_BASIC_REVISION;
-    c->pin = NEGOTIATE(true_controls ? MSR_VMX_TRUE_PIN : MSR_VMX_PIN, pin_controls, names);
-    c->proc = NEGOTIATE(true_controls ? MSR_VMX_TRUE_PROC : MSR_VMX_PROC, proc_controls, names);
-    c->proc2 = NEGOTIATE(MSR_VMX_PROC2, proc2_controls, names);
-    c->exit = NEGOTIATE(true_controls ? MSR_VMX_TRUE_EXIT : MSR_VMX_EXIT, exit_controls, names);
-    c->entry = NEGOTIATE(true_controls ? MSR_VMX_TRUE_ENTRY : MSR_VMX_ENTRY, entry_controls, names);
+    c->pin = NEGOTIATE(true_controls ? MSR_VMX_TRUE_PIN : MSR_VMX_PIN, pin_controls);
+    c->proc = NEGOTIATE(true_controls ? MSR_VMX_TRUE_PROC : MSR_VMX_PROC, proc_controls);
+    c->proc2 = NEGOTIATE(MSR_VMX_PROC2, proc2_controls);
+    c->exit = NEGOTIATE(true_controls ? MSR_VMX_TRUE_EXIT : MSR_VMX_EXIT, exit_controls);
+    c->entry = NEGOTIATE(true_controls ? MSR_VMX_TRUE_ENTRY : MSR_VMX_ENTRY, entry_controls);
     if (!(c->exit & EXIT_SAVE_PREEMPTION))
         c->pin &= ~PIN_PREEMPTION_TIMER;
     if (!(c->pin & PIN_PREEMPTION_TIMER))
@@ -221,9 +225,20 @@ static void control_words(struct names *names)
     c->cr4_fixed1 = rdmsr(MSR_VMX_CR4_FIXED1);
 }
 
-/* Breaks the list into lines that fit a terminal. */
-static void print_names(const char *text)
+/* The list of what is used, in lines that fit a terminal. */
+static void print_used(void)
 {
+    struct names names = {.len = 0};
+    const struct vmx_caps *c = &vmx_caps;
+    const char *text = names.text;
+
+    NAME_USED(&names, c->pin, pin_controls);
+    NAME_USED(&names, c->proc, proc_controls);
+    NAME_USED(&names, c->proc2, proc2_controls);
+    if (c->ept.large_2m)
+        names_add(&names, c->ept.large_1g ? "EPT 2M and 1G pages" : "EPT 2M pages");
+    if (c->ept.accessed_dirty)
+        names_add(&names, "EPT accessed/dirty");
     while (*text != '\0') {
         size_t n = strlen(text);
 
@@ -237,11 +252,9 @@ static void print_names(const char *text)
 
 void vmx_caps_init(void)
 {
-    struct names names = {.len = 0};
-
     feature_control();
-    control_words(&names);
-    ept_capabilities(&names);
+    control_words();
+    ept_capabilities();
     apic_virtualisation();
-    print_names(names.text);
+    print_used();
 }

@@ -199,8 +199,8 @@ bool vmx_set_cr4(struct vmx_vcpu *v, uint64_t value)
     return true;
 }
 
-/* Only where the CPU cannot do without CR3 exits. */
-static bool set_cr3(struct vmx_vcpu *v, uint64_t value)
+/* By MOV only where the CPU cannot do without CR3 exits. */
+bool vmx_set_cr3(struct vmx_vcpu *v, uint64_t value)
 {
     bool keep = (vmx_cr4(v) & CR4_PCIDE) && (value & CR3_NOFLUSH);
 
@@ -239,7 +239,7 @@ static bool mov_to_cr(struct vmx_vcpu *v, unsigned cr, uint64_t value)
     case 0:
         return vmx_set_cr0(v, value);
     case 3:
-        return set_cr3(v, value);
+        return vmx_set_cr3(v, value);
     case 4:
         return vmx_set_cr4(v, value);
     case 8:

@@ -136,9 +136,35 @@ static void exit_vmcall(struct vmx_vcpu *v)
 #define IO_REP     BIT(5)
 #define IO_PORT(q) ((uint16_t)((q) >> 16))
 
+#define DR7_ENABLES        0xffull
+#define DR7_TYPE(dr7, n)   ((dr7) >> (16 + 4 * (n)) & 3)
+#define DR7_LENGTH(dr7, n) ((unsigned)((dr7) >> (18 + 4 * (n)) & 3) + 1)
+#define DR7_TYPE_IO        2
+#define PENDING_ENABLED    BIT(12)
+
+/* The CPU does not look at I/O breakpoints when the instruction exits (SDM vol. 3, 17.2.4). */
+static void io_breakpoints(struct vmx_vcpu *v, uint64_t dr7, uint16_t port, unsigned size)
+{
+    const uint64_t address[4] = {read_dr0(), read_dr1(), read_dr2(), read_dr3()};
+    uint64_t hits = 0;
+
+    if (!(vmx_cr4(v) & CR4_DE))
+        return;
+    for (unsigned n = 0; n < 4; n++) {
+        uint64_t length = DR7_LENGTH(dr7, n), start = address[n] & ~(length - 1);
+
+        if ((dr7 >> 2 * n & 3) && DR7_TYPE(dr7, n) == DR7_TYPE_IO && start < port + size &&
+            port < start + length)
+            hits |= BIT(n);
+    }
+    if (hits != 0)
+        vmwrite(VMCS_GUEST_PENDING_DEBUG,
+                vmread(VMCS_GUEST_PENDING_DEBUG) | hits | PENDING_ENABLED);
+}
+
 static void exit_io(struct vmx_vcpu *v)
 {
-    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION), dr7;
     unsigned size = IO_SIZE(q);
     uint32_t mask = size == 4 ? UINT32_MAX : (1u << 8 * size) - 1, value;
 
@@ -156,6 +182,9 @@ static void exit_io(struct vmx_vcpu *v)
         client(v)->port_write(v, IO_PORT(q), size, (uint32_t)v->regs[REG_RAX] & mask);
     }
     vmx_skip(v);
+    dr7 = vmread(VMCS_GUEST_DR7);
+    if (unlikely(dr7 & DR7_ENABLES))
+        io_breakpoints(v, dr7, IO_PORT(q), size);
 }
 
 static void exit_entry_failed(struct vmx_vcpu *v)

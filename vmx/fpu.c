@@ -135,12 +135,21 @@ static unsigned vector_pieces(unsigned n, struct piece p[3])
     return 3;
 }
 
+/* The guest's XCR0 may hide what the area holds: XRSTOR refuses that. */
+static void save_all(struct vmx_vcpu *v)
+{
+    enable_all(v);
+    save(v);
+    if (has_xsave())
+        xsetbv(0, v->xcr0);
+}
+
 bool vmx_vector_get(struct vmx_vcpu *v, unsigned n, void *data, unsigned size)
 {
     struct piece p[3];
     unsigned count = vector_pieces(n, p), done = 0;
 
-    save(v);
+    save_all(v);
     for (unsigned i = 0; i < count && done < size; i++) {
         unsigned part = MIN(size - done, p[i].size);
 
@@ -160,7 +169,7 @@ bool vmx_vector_set(struct vmx_vcpu *v, unsigned n, const void *data, unsigned s
     uint8_t *area = v->xsave;
     uint64_t touched = 0;
 
-    save(v);
+    save_all(v);
     for (unsigned i = 0; i < count; i++) {
         unsigned part = MIN(size - done, p[i].size);
 
@@ -177,6 +186,6 @@ bool vmx_vector_set(struct vmx_vcpu *v, unsigned n, const void *data, unsigned s
     }
     if (has_xsave())
         *(uint64_t *)(area + XSTATE_BV) |= touched;
-    restore(v);
+    fpu_switch_in(v);
     return true;
 }

@@ -186,14 +186,21 @@ void vmx_want_nmi_window(struct vmx_vcpu *v, bool want)
     set_proc(v, PROC_NMI_WINDOW, want);
 }
 
-/* x2APIC MSRs that the CPU virtualises: all but the running timer count are plain reads. */
+/*
+ * x2APIC MSRs that the CPU virtualises. Reads come from the virtual-APIC page without a check, so
+ * only registers that exist are opened; the running timer count is not in the page.
+ */
+#define X2APIC_READABLE                                                            \
+    (BIT(0x02) | BIT(0x03) | BIT(0x08) | BIT(0x0a) | BIT(0x0d) | BIT(0x0f) |       \
+     0xffffffull << 0x10 /* ISR, TMR, IRR */ | BIT(0x28) | BIT(0x2f) | BIT(0x30) | \
+     0x1fdull << 0x30 /* ICR, LVT, initial count */ | BIT(0x3e))
+#define X2APIC_WRITABLE (BIT(0x08) /* TPR */ | BIT(0x0b) /* EOI */ | BIT(0x3f) /* SELF IPI */)
+
 static void open_x2apic_msrs(struct vmx_vcpu *v, bool open)
 {
-    const uint32_t tpr = 0x808, eoi = 0x80b, timer_current = 0x839, self_ipi = 0x83f;
-
-    for (uint32_t msr = MSR_X2APIC; msr < MSR_X2APIC + 0x40; msr++)
-        msr_bitmap_set(v, msr, !open || msr == timer_current,
-                       !open || (msr != tpr && msr != eoi && msr != self_ipi));
+    for (unsigned n = 0; n < 64; n++)
+        msr_bitmap_set(v, MSR_X2APIC + n, !open || !(X2APIC_READABLE & BIT(n)),
+                       !open || !(X2APIC_WRITABLE & BIT(n)));
 }
 
 void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode)

@@ -210,6 +210,7 @@ uint64_t vmx_cr4(const struct vmx_vcpu *v);
 uint64_t vmx_efer(const struct vmx_vcpu *v);
 /* Set as by MOV, the checks of the SDM included; false: #GP. */
 MUST_CHECK bool vmx_set_cr0(struct vmx_vcpu *v, uint64_t value);
+MUST_CHECK bool vmx_set_cr3(struct vmx_vcpu *v, uint64_t value);
 MUST_CHECK bool vmx_set_cr4(struct vmx_vcpu *v, uint64_t value);
 MUST_CHECK bool vmx_set_efer(struct vmx_vcpu *v, uint64_t value);
 /* Set without checks, for a loader's entry state; consistent values are the caller's part. */
