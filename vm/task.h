@@ -31,6 +31,7 @@ struct task_switch {
     struct vmx_vcpu *v;
     enum task_source source;
     struct task_tss old, new;
+    gva_t new_at;            /* the new TSS's descriptor */
     struct task_state state; /* of the new task */
     uint32_t ext;            /* bit 0 of error codes: an event from outside of the program */
     unsigned cpl;            /* the new one */

@@ -86,8 +86,7 @@ static void find_old(struct task_switch *t)
                                (uint32_t)tr.base, tr.limit, (uint16_t)tr.access};
 }
 
-/* The new TSS's descriptor; *at: where it stands. */
-static bool find_new(struct task_switch *t, gva_t *at)
+static bool find_new(struct task_switch *t)
 {
     uint16_t selector = t->new.selector;
     unsigned bad = t->source == TASK_IRET ? VECTOR_TS : VECTOR_GP, type, busy;
@@ -106,14 +105,14 @@ static bool find_new(struct task_switch *t, gva_t *at)
         return task_fault(t, VECTOR_NP, selector);
     t->new = (struct task_tss){selector, type == TYPE_TSS32, d.base, d.limit,
                                (uint16_t)(d.access | DESC_TSS_BUSY)};
-    *at = d.at;
+    t->new_at = d.at;
     if (d.limit < tss_size(&t->new) - 1)
         return task_fault(t, VECTOR_TS, selector);
     return true;
 }
 
 /* All that must be written is there, so that nothing fails half-way. */
-static bool probe(struct task_switch *t, gva_t new_descriptor)
+static bool probe(struct task_switch *t)
 {
     if (t->old.limit < saved_offset(&t->old) + saved_size(&t->old) - 1)
         return task_fault(t, VECTOR_TS, t->old.selector);
@@ -122,7 +121,7 @@ static bool probe(struct task_switch *t, gva_t new_descriptor)
         return false;
     if (nests(t) && !task_probe(t, t->new.base, sizeof(uint16_t), WALK_WRITE))
         return false;
-    return task_probe(t, (uint32_t)new_descriptor.v, sizeof(uint64_t), WALK_WRITE);
+    return task_probe(t, (uint32_t)t->new_at.v, sizeof(uint64_t), WALK_WRITE);
 }
 
 /* ------------------------------------------------------------------ the old task */
@@ -254,13 +253,13 @@ static bool read_new(struct task_switch *t)
     return true;
 }
 
-static bool enter_tss(struct task_switch *t, gva_t descriptor)
+static bool enter_tss(struct task_switch *t)
 {
     struct vmx_segment tr = {t->new.selector, t->new.limit, t->new.access, t->new.base};
 
     if (nests(t) && !task_write(t, t->new.base, &t->old.selector, sizeof(t->old.selector)))
         return false;
-    if (t->source != TASK_IRET && !task_mark(t, descriptor, DESC_TSS_BUSY, 0))
+    if (t->source != TASK_IRET && !task_mark(t, t->new_at, DESC_TSS_BUSY, 0))
         return false;
     vmx_set_segment(t->v, SEG_TR, &tr);
     return true;
@@ -330,11 +329,9 @@ static void block_nmis(const struct task_switch *t)
 
 static bool switch_tasks(struct task_switch *t)
 {
-    gva_t descriptor;
-
-    if (!find_new(t, &descriptor) || !probe(t, descriptor))
+    if (!find_new(t) || !probe(t))
         return false;
-    if (!save_old(t) || !free_old(t) || !enter_tss(t, descriptor) || !read_new(t))
+    if (!save_old(t) || !free_old(t) || !enter_tss(t) || !read_new(t))
         return false;
     load_registers(t);
     if (!load_cr3(t) || !task_load_segments(t))
