@@ -1,0 +1,29 @@
+# Measuring VM exits: a guest kernel of our own (bench/guest) on the library of tests/guests.
+# Included by the Makefile.
+
+BENCH_OBJS := $(sort $(patsubst %.c,$(B)/bench/obj/%.o,$(wildcard bench/guest/*.c)) \
+                $(patsubst %.asm,$(B)/bench/obj/%.asm.o,$(wildcard bench/guest/*.asm)))
+BENCH_ELF := $(B)/bench/bench.elf
+
+$(B)/bench/obj/%.o: %.c bench/bench.mk tests/guests/guests.mk | need-build
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(CC) $(GUEST_CFLAGS) -MMD -MP -c -o $@ $<
+$(B)/bench/obj/%.asm.o: %.asm bench/bench.mk | need-build
+	@mkdir -p $(@D)
+	@echo "  BENCH $<"
+	@$(NASM) -f elf64 -w+error -MD $(@:.o=.d) -MP -o $@ $<
+
+# A 64-bit kernel in the 32-bit ELF container that multiboot loaders take.
+$(BENCH_ELF): $(BENCH_OBJS) $(GUEST_LIB) tests/guests/lib/guest.ld
+	@ld -nostdlib -static -z max-page-size=0x1000 -z noexecstack --build-id=none \
+	    -T tests/guests/lib/guest.ld -o $(@:.elf=.elf64) $(filter %.o,$^)
+	@objcopy -O elf32-i386 -S $(@:.elf=.elf64) $@
+
+-include $(BENCH_OBJS:.o=.d)
+
+.PHONY: bench test-budgets
+bench: $(BENCH_ELF) $(B)/tithe.elf | need-bench need-run-bochs
+	@bench/run
+test-budgets: $(BENCH_ELF) $(B)/tithe.elf | need-bench need-run-bochs
+	@bench/run --check

@@ -1,0 +1,109 @@
+"""Runs the benchmark's guest kernel somewhere and reads what it says."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "scripts"))
+from tithe_iso import BUILD, tithe_iso  # noqa: E402
+from tithe_machine import MachineError, make_machine  # noqa: E402
+
+BENCH_ELF = os.path.join(BUILD, "bench", "bench.elf")
+# The last MiB cannot be a large page: that is where first touches of small ones are measured.
+GUEST_MEMORY_MB = 129
+HOST_OVERHEAD_MB = 256
+TIME_LIMIT = 120
+GRUB_LIB = os.environ.get("GRUB_LIB", "/usr/lib/grub")
+
+ROW = re.compile(r"bench (\w+) (-?\d+) (-?\d+) (-|[\d.]+)(?: reason=(\d+) ticks=(\d+))?\s*$")
+SKIP = re.compile(r"skip (\w+) (.*?)\s*$")
+UNDER = re.compile(r"bench under (.*?)\s*$")
+
+
+class Result:
+    """What one run of the guest said: rows by name, in order."""
+
+    def __init__(self, text):
+        self.rows, self.skipped, self.under, self.done = {}, {}, None, False
+        for line in text.splitlines():
+            self._take(line)
+
+    def _take(self, line):
+        line = re.sub(r"^.*?(bench |skip )", r"\1", line)
+        if m := ROW.match(line):
+            row = {"median": int(m[2]), "min": int(m[3])}
+            if m[4] != "-":
+                row.update(exits=float(m[4]), reason=int(m[5]) if m[5] else None,
+                           ticks=int(m[6]) if m[6] else 0)
+            self.rows[m[1]] = row
+        elif m := SKIP.match(line):
+            self.skipped[m[1]] = m[2]
+        elif m := UNDER.match(line):
+            self.under = m[1]
+        elif line.strip() == "bench done":
+            self.done = True
+
+
+def read_result(machine, what, limit=TIME_LIMIT):
+    """Runs a machine to its end and reads the result, which has to be whole."""
+    with machine:
+        machine.start(limit)
+        text = machine.read_all().decode(errors="replace")
+        result = Result(text)
+        if not result.done:
+            last = (text.strip().splitlines() or ["nothing"])[-1]
+            why = "the time limit" if machine.timed_out else machine.end_reason()
+            raise MachineError(f"{what}: ended too early by {why}; last line: {last}")
+    return result
+
+
+def _command(arguments, directory):
+    done = subprocess.run(arguments, cwd=directory, capture_output=True, text=True)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+        raise MachineError(f"{arguments[0]}: {lines[-1]}")
+
+
+def multiboot_iso(iso, elf, words):
+    """A multiboot kernel that GRUB boots at once: its commands are built into its image."""
+    directory = tempfile.mkdtemp(prefix="iso-", dir=os.path.dirname(iso))
+    try:
+        tree = os.path.join(directory, "tree")
+        os.mkdir(tree)
+        shutil.copy(elf, os.path.join(tree, "guest.elf"))
+        with open(os.path.join(directory, "early.cfg"), "w") as file:
+            file.write(f"multiboot (cd)/guest.elf {words}\nboot\n")
+        _command(["grub-mkimage", "-O", "i386-pc-eltorito", "-d", f"{GRUB_LIB}/i386-pc", "-p",
+                  "/boot/grub", "-c", "early.cfg", "-o", "tree/grub.img", "iso9660", "biosdisk",
+                  "multiboot"], directory)
+        _command(["xorriso", "-report_about", "SORRY", "-as", "mkisofs", "-o", iso, "-r", "-b",
+                  "grub.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table",
+                  "--grub2-boot-info", "tree"], directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _machine(platform, iso, memory, cpus):
+    options = {"deterministic": True} if platform == "bochs" else {}
+    return make_machine(platform, iso, memory, cpus, **options)
+
+
+def run_bare(work, platform, words="", cpus=1):
+    """Without Tithe; words are the guest's command line."""
+    iso = os.path.join(work, "bare.iso")
+    multiboot_iso(iso, BENCH_ELF, words)
+    return read_result(_machine(platform, iso, GUEST_MEMORY_MB, cpus), f"{platform} without Tithe")
+
+
+def run_tithe(work, platform, options, words="", cpus=1):
+    """Under Tithe; options are further words of its own command line."""
+    iso = os.path.join(work, "tithe.iso")
+    config = (f'[vm "bench"]\nmemory = {GUEST_MEMORY_MB}M\ncpus = {cpus}\nkernel = bench.elf\n'
+              f"cmdline = {words}\n")
+    tithe_iso(iso, config, {"bench.elf": BENCH_ELF}, f"exit=poweroff {options}".strip())
+    machine = _machine(platform, iso, GUEST_MEMORY_MB + HOST_OVERHEAD_MB, cpus)
+    return read_result(machine, f"Tithe in {platform}")
