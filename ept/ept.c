@@ -184,18 +184,34 @@ static void count(struct ept *e, enum ept_kind kind, unsigned order, int sign)
         e->pages[kind] += sign * (1l << order);
 }
 
-/* A table that holds nothing any more is in the way of a large mapping: it goes. */
-static bool drop_empty_table(struct ept *e, uint64_t *entry)
+static bool table_empty(const uint64_t *table)
 {
-    uint64_t *table = entry_table(*entry);
-    mpn_t mpn = entry_mpn(*entry);
+    for (unsigned i = 0; i < ENTRIES; i++)
+        if (table[i] != 0 && !(entry_is_table(table[i]) && table_empty(entry_table(table[i]))))
+            return false;
+    return true;
+}
+
+static void free_tables(struct ept *e, mpn_t mpn)
+{
+    const uint64_t *table = mpn_ptr(mpn);
 
     for (unsigned i = 0; i < ENTRIES; i++)
         if (table[i] != 0)
-            return false;
-    entry_set(entry, 0);
-    ept_bump(e); /* a CPU may have cached the way through it */
+            free_tables(e, entry_mpn(table[i]));
     table_free(e, mpn);
+}
+
+/* Tables that hold nothing any more are in the way of a large mapping: they go. */
+static bool drop_empty_tables(struct ept *e, uint64_t *entry)
+{
+    mpn_t mpn = entry_mpn(*entry);
+
+    if (!table_empty(mpn_ptr(mpn)))
+        return false;
+    entry_set(entry, 0);
+    ept_bump(e); /* a CPU may have cached the way through them */
+    free_tables(e, mpn);
     return true;
 }
 
@@ -213,7 +229,7 @@ int ept_map(struct ept *e, gpa_t gpa, mpn_t mpn, unsigned order, enum ept_kind k
     entry = walk_create(e, gpa, order / 9, &error);
     if (entry == NULL)
         return error;
-    if (entry_is_table(*entry) && order > 0 && !drop_empty_table(e, entry))
+    if (entry_is_table(*entry) && order > 0 && !drop_empty_tables(e, entry))
         return E_EXIST;
     if (entry_mapped(*entry))
         return E_EXIST;
