@@ -27,3 +27,14 @@ bench: $(BENCH_ELF) $(B)/tithe.elf | need-bench need-run-bochs
 	@bench/run
 test-budgets: $(BENCH_ELF) $(B)/tithe.elf | need-bench need-run-bochs
 	@bench/run --check
+
+# The same guest under other hypervisors. PEER=NAME: one of them only.
+$(B)/bench/kvm: bench/peers/kvm.c bench/bench.mk | need-build
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) -std=gnu11 -O2 $(WARN) -static -o $@ $<
+
+PEER ?=
+.PHONY: bench-peers
+bench-peers: $(BENCH_ELF) $(B)/bench/kvm guest | need-bench need-run-bochs
+	@bench/peers/run $(PEER)

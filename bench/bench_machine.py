@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.dont_write_bytecode = True
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -17,6 +18,7 @@ BENCH_ELF = os.path.join(BUILD, "bench", "bench.elf")
 GUEST_MEMORY_MB = 129
 HOST_OVERHEAD_MB = 256
 TIME_LIMIT = 120
+PROGRESS_STEP = 25
 GRUB_LIB = os.environ.get("GRUB_LIB", "/usr/lib/grub")
 
 ROW = re.compile(r"bench (\w+) (-?\d+) (-?\d+) (-|[\d.]+)(?: reason=(\d+) ticks=(\d+))?\s*$")
@@ -48,15 +50,27 @@ class Result:
             self.done = True
 
 
+def _read_with_progress(machine, what):
+    """Reads until the machine has ended and says how far it is, now and then."""
+    start, said = time.monotonic(), 0
+    while (data := machine.read(1)) != b"":
+        rows = machine.transcript.count(b"bench ")
+        if data is not None and rows >= said + PROGRESS_STEP:
+            said = rows
+            print(f"  bench: {what}: {rows} rows after {time.monotonic() - start:.0f} s",
+                  file=sys.stderr, flush=True)
+    return bytes(machine.transcript).decode(errors="replace")
+
+
 def read_result(machine, what, limit=TIME_LIMIT):
     """Runs a machine to its end and reads the result, which has to be whole."""
     with machine:
         machine.start(limit)
-        text = machine.read_all().decode(errors="replace")
+        text = _read_with_progress(machine, what)
         result = Result(text)
         if not result.done:
             last = (text.strip().splitlines() or ["nothing"])[-1]
-            why = "the time limit" if machine.timed_out else machine.end_reason()
+            why = "its time limit" if machine.timed_out else machine.end_reason()
             raise MachineError(f"{what}: ended too early by {why}; last line: {last}")
     return result
 

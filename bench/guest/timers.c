@@ -5,7 +5,7 @@
 #define MSR_X2APIC_LVTT 0x832
 #define ECX_DEADLINE    BIT(24)
 #define BASE_EXTD       BIT(10)
-#define AHEAD           20000 /* ticks: more than what arming it takes */
+#define AHEAD           50000 /* ticks: more than what arming it takes, and what KVM waits */
 #define PIT_COUNT       2000  /* 1.7 ms */
 #define ROUNDS          500
 #define WARMUP          20
@@ -19,6 +19,7 @@ extern volatile uint64_t timers_fired, timers_last;
 /* Reads the TSC in a circle until the handler has been there. */
 static void spin(void)
 {
+    timers_last = rdtsc();
     irq_enable();
     (void)timers_spin();
     irq_disable();
