@@ -18,7 +18,7 @@ BENCH_ELF = os.path.join(BUILD, "bench", "bench.elf")
 GUEST_MEMORY_MB = 129
 HOST_OVERHEAD_MB = 256
 TIME_LIMIT = 120
-PROGRESS_STEP = 25
+PROGRESS_SECONDS = 15
 GRUB_LIB = os.environ.get("GRUB_LIB", "/usr/lib/grub")
 
 ROW = re.compile(r"bench (\w+) (-?\d+) (-?\d+) (-|[\d.]+)(?: reason=(\d+) ticks=(\d+))?\s*$")
@@ -27,12 +27,17 @@ UNDER = re.compile(r"bench under (.*?)\s*$")
 
 
 class Result:
-    """What one run of the guest said: rows by name, in order."""
+    """What runs of the guest said: rows by name, in order."""
 
     def __init__(self, text):
         self.rows, self.skipped, self.under, self.done = {}, {}, None, False
         for line in text.splitlines():
             self._take(line)
+
+    def add(self, other):
+        """Takes another run's rows in, behind our own."""
+        self.rows.update(other.rows)
+        self.skipped.update(other.skipped)
 
     def _take(self, line):
         line = re.sub(r"^.*?(bench |skip )", r"\1", line)
@@ -51,14 +56,14 @@ class Result:
 
 
 def _read_with_progress(machine, what):
-    """Reads until the machine has ended and says how far it is, now and then."""
-    start, said = time.monotonic(), 0
-    while (data := machine.read(1)) != b"":
-        rows = machine.transcript.count(b"bench ")
-        if data is not None and rows >= said + PROGRESS_STEP:
-            said = rows
-            print(f"  bench: {what}: {rows} rows after {time.monotonic() - start:.0f} s",
-                  file=sys.stderr, flush=True)
+    """Reads until the machine has ended, and says how far it is where that takes long."""
+    start = said = time.monotonic()
+    while machine.read(1) != b"":
+        if time.monotonic() - said > PROGRESS_SECONDS:
+            said = time.monotonic()
+            rows = machine.transcript.count(b"bench ")
+            print(f"  bench: {what}: {rows} lines after {said - start:.0f} s", file=sys.stderr,
+                  flush=True)
     return bytes(machine.transcript).decode(errors="replace")
 
 
@@ -113,11 +118,24 @@ def run_bare(work, platform, words="", cpus=1):
     return read_result(_machine(platform, iso, GUEST_MEMORY_MB, cpus), f"{platform} without Tithe")
 
 
+def _vm(name, words, cpus=1, extra=""):
+    return (f'[vm "{name}"]\nmemory = {GUEST_MEMORY_MB}M\ncpus = {cpus}\nkernel = bench.elf\n'
+            f"cmdline = {words}\n{extra}\n")
+
+
+def _run_vms(work, platform, options, vms, cpus):
+    iso = os.path.join(work, "tithe.iso")
+    tithe_iso(iso, "".join(vms), {"bench.elf": BENCH_ELF}, f"exit=poweroff {options}".strip())
+    memory = GUEST_MEMORY_MB * len(vms) + HOST_OVERHEAD_MB
+    return read_result(_machine(platform, iso, memory, cpus), f"Tithe in {platform}")
+
+
 def run_tithe(work, platform, options, words="", cpus=1):
     """Under Tithe; options are further words of its own command line."""
-    iso = os.path.join(work, "tithe.iso")
-    config = (f'[vm "bench"]\nmemory = {GUEST_MEMORY_MB}M\ncpus = {cpus}\nkernel = bench.elf\n'
-              f"cmdline = {words}\n")
-    tithe_iso(iso, config, {"bench.elf": BENCH_ELF}, f"exit=poweroff {options}".strip())
-    machine = _machine(platform, iso, GUEST_MEMORY_MB + HOST_OVERHEAD_MB, cpus)
-    return read_result(machine, f"Tithe in {platform}")
+    return _run_vms(work, platform, options, [_vm("bench", words, cpus)], cpus)
+
+
+def run_two_vms(work, platform, options):
+    """Two VMs on one CPU, which they hand to each other."""
+    vms = [_vm("bench", "switch"), _vm("partner", "partner", extra="com1 = null")]
+    return _run_vms(work, platform, options, vms, 1)

@@ -73,6 +73,8 @@ void bench_x2apic(void);
 void bench_timer(void);
 void bench_exception(void);
 void bench_smp(void);
+void bench_switch(void);
+void bench_partner(void);
 
 /* Points a vector at code of stubs.asm, which ends in IRETQ itself. */
 void bench_set_stub(unsigned vector, void (*stub)(void));

@@ -32,10 +32,18 @@ void guest_main(void)
     static const struct {
         const char *name;
         void (*run)(void);
+        bool by_name_only; /* they need a machine or VMs of their own */
     } groups[] = {
-        {"cpu", bench_cpu},       {"port", bench_port},   {"exception", bench_exception},
-        {"memory", bench_memory}, {"xapic", bench_xapic}, {"x2apic", bench_x2apic},
-        {"timer", bench_timer},
+        {"cpu", bench_cpu, false},
+        {"port", bench_port, false},
+        {"exception", bench_exception, false},
+        {"memory", bench_memory, false},
+        {"xapic", bench_xapic, false},
+        {"x2apic", bench_x2apic, false},
+        {"timer", bench_timer, false},
+        {"smp", bench_smp, true},
+        {"switch", bench_switch, true},
+        {"partner", bench_partner, true},
     };
     bool all = true;
 
@@ -45,7 +53,7 @@ void guest_main(void)
     for (unsigned i = 0; i < ARRAY_SIZE(groups); i++)
         all = all && !wanted(groups[i].name);
     for (unsigned i = 0; i < ARRAY_SIZE(groups); i++)
-        if (all || wanted(groups[i].name))
+        if (wanted(groups[i].name) || (all && !groups[i].by_name_only))
             groups[i].run();
     console_print("bench done\n");
     console_drain();

@@ -78,6 +78,7 @@ static void die(const char *fmt, ...)
     va_start(args, fmt);
     fputs("bench-kvm: ", stdout);
     vprintf(fmt, args);
+    va_end(args);
     puts(errno != 0 ? strerror(errno) : "");
     exit(1);
 }
