@@ -67,7 +67,9 @@ static enum emu_result linear_legacy(struct emu_ctx *c, enum emu_seg seg, uint64
 static enum emu_result linear_long(struct emu_ctx *c, enum emu_seg seg, uint64_t offset,
                                    unsigned size, gva_t *addr)
 {
-    addr->v = seg >= EMU_FS ? c->seg[seg].base + offset : offset;
+    addr->v = offset;
+    if (seg == EMU_FS || seg == EMU_GS)
+        addr->v += c->seg[seg].base;
     if (!emu_canonical(addr->v, addr->v + size - 1))
         return segment_fault(c, seg);
     return c->wp_alignment ? check_alignment(c, addr->v, size) : EMU_OK;

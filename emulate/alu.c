@@ -254,11 +254,8 @@ bool emu_divide(unsigned size, bool is_signed, uint64_t high, uint64_t low, uint
     bool d_negative = is_signed && (divisor & emu_sign_bit(size));
     uint64_t q, r, limit;
 
-    if (n_negative) { /* the dividend's sign bit is its bit 16 * size - 1 */
-        n = -n;
-        if (size < 8)
-            n &= emu_mask(2 * size);
-    }
+    if (n_negative) /* the dividend's sign bit is its bit 16 * size - 1 */
+        n = -n << (128 - 16 * size) >> (128 - 16 * size);
     if (d_negative)
         divisor = -divisor & emu_mask(size);
     if (!divide128(n, divisor, &q, &r))

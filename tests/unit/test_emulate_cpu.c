@@ -451,7 +451,7 @@ static bool run_trial(struct trial *t, const struct candidate *k, enum emu_op op
     differs = compare_outcome(t, &e, r, &before);
     if (differs) {
         native_explain(t->bytes, t->insn.len, &e, &before, differs);
-        fprintf(stderr, "operation %u, result %d, target %#lx\n", op, r, t->target);
+        fprintf(stderr, "operation %d, result %d, target %#lx\n", (int)op, (int)r, t->target);
         fail();
     }
     return true;
