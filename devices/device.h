@@ -34,10 +34,12 @@ struct device_host {
 struct device_host_ops {
     /* The guest's TSC now. */
     uint64_t (*now)(struct device_host *h);
-    /* Arms or moves a timer (timer_init first) to a guest TSC value; it fires under the VM's lock. */
+    /* Arms or moves a timer (timer_init first) to a guest TSC value; it fires under the VM's lock.
+     */
     void (*timer_set)(struct device_host *h, struct timer *t, uint64_t deadline);
     void (*timer_cancel)(struct device_host *h, struct timer *t);
-    /* Copies from or to guest memory; false when any of it is not RAM (nothing is promised then). */
+    /* Copies from or to guest memory; false when any of it is not RAM (nothing is promised then).
+     */
     bool (*dma_read)(struct device_host *h, gpa_t from, void *to, size_t n);
     bool (*dma_write)(struct device_host *h, gpa_t to, const void *from, size_t n);
     /* Asks for the VM to be ended or reset once the current access is done. */
@@ -72,7 +74,8 @@ static inline void irq_line_set(const struct irq_line *l, bool level)
         l->set(l->opaque, l->input, level);
 }
 
-/* A byte stream behind a UART or console: where its output goes. Input is pushed into the device. */
+/* A byte stream behind a UART or console: where its output goes. Input is pushed into the device.
+ */
 struct chardev {
     /* Takes up to n bytes; returns how many. The rest may be offered again. */
     size_t (*write)(void *opaque, const void *data, size_t n);
@@ -129,8 +132,8 @@ struct device {
 #define DEVICE_ORDER_PERIPHERAL 30
 
 /* Puts the class where machine_create finds it: a linker section of pointers. */
-#define DEVICE_CLASS(name)                                                                         \
-    static const struct device_class *const device_class_##name                                    \
+#define DEVICE_CLASS(name)                                      \
+    static const struct device_class *const device_class_##name \
         __attribute__((used, retain, section("device_classes"))) = &(name)
 
 #endif

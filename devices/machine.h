@@ -16,11 +16,11 @@
 #define MACHINE_MAX_VCPUS 16
 
 /* Where things are in every guest's address space. */
-#define GUEST_LAPIC_BASE   0xfee00000ul
-#define GUEST_IOAPIC_BASE  0xfec00000ul
-#define GUEST_LOW_RAM_MAX  0xc0000000ul /* RAM below 4 GiB ends here at the latest */
-#define GUEST_PM_BASE      0x600        /* ACPI PM1a event block, control, timer */
-#define GUEST_SCI_IRQ      9
+#define GUEST_LAPIC_BASE  0xfee00000ul
+#define GUEST_IOAPIC_BASE 0xfec00000ul
+#define GUEST_LOW_RAM_MAX 0xc0000000ul /* RAM below 4 GiB ends here at the latest */
+#define GUEST_PM_BASE     0x600        /* ACPI PM1a event block, control, timer */
+#define GUEST_SCI_IRQ     9
 
 struct lapic;
 struct pic;
@@ -32,10 +32,10 @@ struct i8042;
 
 struct machine_config {
     unsigned nr_vcpus;
-    uint64_t ram_bytes;      /* in all */
-    uint64_t apic_shift;     /* the local APICs' timer clock is the TSC >> apic_shift */
-    struct chardev com[4];   /* write NULL: no such port */
-    bool debug_console;      /* ports 0xE9 and 0x402 write to the VM's log */
+    uint64_t ram_bytes;    /* in all */
+    uint64_t apic_shift;   /* the local APICs' timer clock is the TSC >> apic_shift */
+    struct chardev com[4]; /* write NULL: no such port */
+    bool debug_console;    /* ports 0xE9 and 0x402 write to the VM's log */
 };
 
 /* What the local APICs want from their vCPUs. vcpu is an index. */

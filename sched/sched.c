@@ -59,7 +59,7 @@ bool sched_block(struct sched_queue *q, struct sched_entity *e, uint64_t now)
     return block;
 }
 
-void sched_yield(struct sched_queue *q, struct sched_entity *e, uint64_t now)
+void sched_requeue(struct sched_queue *q, struct sched_entity *e, uint64_t now)
 {
     spin_lock(&q->lock);
     stop_running(q, e, now);

@@ -41,7 +41,7 @@ bool sched_wake(struct sched_queue *q, struct sched_entity *e, uint64_t now);
  */
 MUST_CHECK bool sched_block(struct sched_queue *q, struct sched_entity *e, uint64_t now);
 /* The running entity gives the CPU up but remains ready: behind all others. */
-void sched_yield(struct sched_queue *q, struct sched_entity *e, uint64_t now);
+void sched_requeue(struct sched_queue *q, struct sched_entity *e, uint64_t now);
 /* Takes the next ready entity and makes it the running one; NULL: nothing to run. */
 struct sched_entity *sched_pick(struct sched_queue *q, uint64_t now);
 /* Whether somebody else waits for this CPU. */

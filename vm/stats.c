@@ -40,8 +40,7 @@ void stats_print(struct vm *vm)
         return;
     for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++)
         host += vm->vcpus[i]->vmx.host_ticks;
-    add(&t, "stats: {\"vm\": \"%s\", \"host_ticks\": %lu, \"exits\": {",
-        vm->config.name, host);
+    add(&t, "stats: {\"vm\": \"%s\", \"host_ticks\": %lu, \"exits\": {", vm->config.name, host);
     for (unsigned r = 0; r < EXIT_NR_REASONS; r++) {
         uint64_t n = exits_of(vm, r);
 

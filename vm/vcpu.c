@@ -367,7 +367,7 @@ void vcpu_run(struct vcpu *c)
     cpu->running = NULL;
     timer_use_hardware(true);
     if (next == YIELD)
-        sched_yield(q, &c->sched, rdtsc());
+        sched_requeue(q, &c->sched, rdtsc());
     if (next != STOP)
         return;
     vmx_vcpu_put(&c->vmx);

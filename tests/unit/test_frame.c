@@ -60,9 +60,10 @@ static bool model_alloc(struct model *m, unsigned order, bool want_clean)
     if (at == BUDDY_NONE)
         return false;
     assert_int_equal(at % BIT(order), 0);
+    assert_int_equal(m->b.frames[at].owner, FRAME_GUEST);
     for (uint32_t i = at; i < at + BIT(order); i++) {
         assert_int_equal(m->owner[i], FRAME_FREE);
-        assert_int_equal(m->b.frames[i].owner, FRAME_GUEST);
+        assert_int_equal(m->b.frames[i].order, i == at ? order : BUDDY_INSIDE);
         if (clean)
             assert_true(m->zero[i]);
         m->owner[i] = FRAME_GUEST;

@@ -15,7 +15,8 @@
 #define DEADLINE         0x40000
 #define DIVIDE_1         0xb
 #define DIVIDE_16        0x3
-#define TICK             8 /* TSC ticks per count at divide by 1: the fake machine's apic_shift is 3 */
+/* TSC ticks per count at divide by 1: the fake machine's apic_shift is 3. */
+#define TICK 8
 
 struct fixture {
     struct fake_host host;

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include <time.h>
-#include <threads.h> /* pthread.h declares a sched_yield of its own */
+#include <threads.h> /* pthread.h declares a sched_requeue of its own */
 #include "sched/sched.h"
 #include "tests/unit/random.h"
 
@@ -58,7 +58,7 @@ static void test_turns(void **state)
 
         assert_ptr_equal(e, &f.e[i % ENTITIES]);
         assert_int_equal(f.q.nr_ready, ENTITIES - 1);
-        sched_yield(&f.q, e, 10 * i + 7);
+        sched_requeue(&f.q, e, 10 * i + 7);
     }
     for (unsigned i = 0; i < ENTITIES; i++)
         assert_int_equal(f.e[i].ran, 4 * 7);
@@ -114,7 +114,7 @@ static void test_fair(void **state)
         now += slice;
         busy += slice;
         if (random_below(&rnd, 3) != 0 || !sched_block(&f.q, e, now))
-            sched_yield(&f.q, e, now);
+            sched_requeue(&f.q, e, now);
         now += random_below(&rnd, 10);
     }
     for (unsigned i = 0; i < ENTITIES; i++) {
@@ -179,7 +179,7 @@ static void run(struct race *r, struct sched_entity *e, uint64_t now)
         for (unsigned i = 0; i < now % 50; i++)
             __builtin_ia32_pause();
         if (now % 7 == 0) {
-            sched_yield(&r->f.q, e, now);
+            sched_requeue(&r->f.q, e, now);
             return;
         }
     } while (!sched_block(&r->f.q, e, now));
