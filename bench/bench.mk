@@ -14,10 +14,10 @@ $(B)/bench/obj/%.asm.o: %.asm bench/bench.mk | need-build
 	@echo "  BENCH $<"
 	@$(NASM) -f elf64 -w+error -MD $(@:.o=.d) -MP -o $@ $<
 
-# A 64-bit kernel in the 32-bit ELF container that multiboot loaders take.
-$(BENCH_ELF): $(BENCH_OBJS) $(GUEST_LIB) tests/guests/lib/guest.ld
+# A 64-bit kernel in the 32-bit ELF container that multiboot and PVH loaders take.
+$(BENCH_ELF): $(BENCH_OBJS) $(GUEST_LIB) bench/guest/bench.ld
 	@ld -nostdlib -static -z max-page-size=0x1000 -z noexecstack --build-id=none \
-	    -T tests/guests/lib/guest.ld -o $(@:.elf=.elf64) $(filter %.o,$^)
+	    -T bench/guest/bench.ld -o $(@:.elf=.elf64) $(filter %.o,$^)
 	@objcopy -O elf32-i386 -S $(@:.elf=.elf64) $@
 
 -include $(BENCH_OBJS:.o=.d)
@@ -35,6 +35,8 @@ $(B)/bench/kvm: bench/peers/kvm.c bench/bench.mk | need-build
 	@$(CC) -std=gnu11 -O2 $(WARN) -static -o $@ $<
 
 PEER ?=
-.PHONY: bench-peers
-bench-peers: $(BENCH_ELF) $(B)/bench/kvm guest | need-bench need-run-bochs
+.PHONY: bench-peers need-bench-peers
+need-bench-peers:
+	@scripts/packages need bench-peers
+bench-peers: $(BENCH_ELF) $(B)/bench/kvm guest | need-bench-peers need-run-bochs
 	@bench/peers/run $(PEER)

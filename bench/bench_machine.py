@@ -23,6 +23,7 @@ GRUB_LIB = os.environ.get("GRUB_LIB", "/usr/lib/grub")
 
 ROW = re.compile(r"bench (\w+) (-?\d+) (-?\d+) (-|[\d.]+)(?: reason=(\d+) ticks=(\d+))?\s*$")
 SKIP = re.compile(r"skip (\w+) (.*?)\s*$")
+DONE = b"bench done"
 UNDER = re.compile(r"bench under (.*?)\s*$")
 
 
@@ -51,14 +52,14 @@ class Result:
             self.skipped[m[1]] = m[2]
         elif m := UNDER.match(line):
             self.under = m[1]
-        elif line.strip() == "bench done":
+        elif line.strip() == DONE.decode():
             self.done = True
 
 
-def _read_with_progress(machine, what):
+def _read_with_progress(machine, what, stop_when_done):
     """Reads until the machine has ended, and says how far it is where that takes long."""
     start = said = time.monotonic()
-    while machine.read(1) != b"":
+    while machine.read(1) != b"" and not (stop_when_done and DONE in machine.transcript):
         if time.monotonic() - said > PROGRESS_SECONDS:
             said = time.monotonic()
             rows = machine.transcript.count(b"bench ")
@@ -67,11 +68,11 @@ def _read_with_progress(machine, what):
     return bytes(machine.transcript).decode(errors="replace")
 
 
-def read_result(machine, what, limit=TIME_LIMIT):
-    """Runs a machine to its end and reads the result, which has to be whole."""
+def read_result(machine, what, limit=TIME_LIMIT, stop_when_done=False):
+    """Runs a machine to its end (or the guest's) and reads the result, which has to be whole."""
     with machine:
         machine.start(limit)
-        text = _read_with_progress(machine, what)
+        text = _read_with_progress(machine, what, stop_when_done)
         result = Result(text)
         if not result.done:
             last = (text.strip().splitlines() or ["nothing"])[-1]
@@ -87,18 +88,19 @@ def _command(arguments, directory):
         raise MachineError(f"{arguments[0]}: {lines[-1]}")
 
 
-def multiboot_iso(iso, elf, words):
-    """A multiboot kernel that GRUB boots at once: its commands are built into its image."""
+def grub_iso(iso, module, files, commands):
+    """Files {name: path} and GRUB, which carries out the commands at once: they are built in."""
     directory = tempfile.mkdtemp(prefix="iso-", dir=os.path.dirname(iso))
     try:
         tree = os.path.join(directory, "tree")
         os.mkdir(tree)
-        shutil.copy(elf, os.path.join(tree, "guest.elf"))
+        for name, path in files.items():
+            shutil.copy(path, os.path.join(tree, name))
         with open(os.path.join(directory, "early.cfg"), "w") as file:
-            file.write(f"multiboot (cd)/guest.elf {words}\nboot\n")
+            file.write("\n".join(commands + ["boot", ""]))
         _command(["grub-mkimage", "-O", "i386-pc-eltorito", "-d", f"{GRUB_LIB}/i386-pc", "-p",
                   "/boot/grub", "-c", "early.cfg", "-o", "tree/grub.img", "iso9660", "biosdisk",
-                  "multiboot"], directory)
+                  module], directory)
         _command(["xorriso", "-report_about", "SORRY", "-as", "mkisofs", "-o", iso, "-r", "-b",
                   "grub.img", "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table",
                   "--grub2-boot-info", "tree"], directory)
@@ -114,7 +116,7 @@ def _machine(platform, iso, memory, cpus):
 def run_bare(work, platform, words="", cpus=1):
     """Without Tithe; words are the guest's command line."""
     iso = os.path.join(work, "bare.iso")
-    multiboot_iso(iso, BENCH_ELF, words)
+    grub_iso(iso, "multiboot", {"guest.elf": BENCH_ELF}, [f"multiboot (cd)/guest.elf {words}"])
     return read_result(_machine(platform, iso, GUEST_MEMORY_MB, cpus), f"{platform} without Tithe")
 
 

@@ -64,6 +64,12 @@ void bench_run_times(const struct bench_op *op, unsigned rounds, unsigned warmup
 void bench_run_latency(const char *name, bench_timed_t sample, unsigned rounds, unsigned warmup);
 void bench_skip(const char *name, const char *why);
 
+/* A line of output: on COM1, under Xen on its debug port too, as a PVH guest has no COM1. */
+void bench_print(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* Where Xen was the loader: memory as it tells (pvh.c). */
+void pvh_read_memory(void);
+
 /* The groups. */
 void bench_cpu(void);
 void bench_port(void);

@@ -48,14 +48,15 @@ void guest_main(void)
     bool all = true;
 
     account_init();
-    console_print("bench under %s\n",
-                  account_hypervisor()[0] != '\0' ? account_hypervisor() : "nothing");
+    pvh_read_memory();
+    bench_print("bench under %s\n",
+                account_hypervisor()[0] != '\0' ? account_hypervisor() : "nothing");
     for (unsigned i = 0; i < ARRAY_SIZE(groups); i++)
         all = all && !wanted(groups[i].name);
     for (unsigned i = 0; i < ARRAY_SIZE(groups); i++)
         if (wanted(groups[i].name) || (all && !groups[i].by_name_only))
             groups[i].run();
-    console_print("bench done\n");
+    bench_print("bench done\n");
     console_drain();
     power_off();
 }

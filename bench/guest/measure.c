@@ -1,6 +1,7 @@
 /* Rounds, medians, and the lines that tell them. */
 #include "bench.h"
 #include "account.h"
+#include "lib/format.h"
 
 static uint32_t samples[BENCH_ROUNDS];
 
@@ -52,20 +53,38 @@ static int32_t net(uint32_t sample, uint32_t base)
     return (int32_t)(sample - base);
 }
 
+#define XEN_DEBUG_PORT 0xe9
+#define MAX_LINE       200
+
+void bench_print(const char *fmt, ...)
+{
+    char line[MAX_LINE];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)format_text_v(line, sizeof(line), fmt, args);
+    va_end(args);
+    console_print("%s", line);
+    if (strcmp(account_hypervisor(), "XenVMMXenVMM") != 0)
+        return;
+    for (const char *p = line; *p != '\0'; p++)
+        out8(XEN_DEBUG_PORT, (uint8_t)*p);
+}
+
 static void report(const char *name, unsigned rounds, uint32_t base, const struct account *a)
 {
     uint32_t per_mille;
 
     sort(samples, rounds);
-    console_print("bench %s %d %d ", name, net(samples[rounds / 2], base), net(samples[0], base));
+    bench_print("bench %s %d %d ", name, net(samples[rounds / 2], base), net(samples[0], base));
     if (!account_available()) {
-        console_print("-\n");
+        bench_print("-\n");
     } else {
         per_mille = (uint32_t)((uint64_t)account_total(a) * 1000 / rounds);
-        console_print("%u.%03u", per_mille / 1000, per_mille % 1000);
+        bench_print("%u.%03u", per_mille / 1000, per_mille % 1000);
         if (per_mille > 0)
-            console_print(" reason=%u ticks=%lu", account_main_reason(a), a->ticks / rounds);
-        console_print("\n");
+            bench_print(" reason=%u ticks=%lu", account_main_reason(a), a->ticks / rounds);
+        bench_print("\n");
     }
     console_flush();
 }
@@ -87,7 +106,7 @@ static void measure(const char *name, bench_timed_t with, bench_timed_t without,
 
 void bench_skip(const char *name, const char *why)
 {
-    console_print("skip %s %s\n", name, why);
+    bench_print("skip %s %s\n", name, why);
     console_flush();
 }
 
