@@ -10,9 +10,9 @@ import tty
 
 ESCAPE_KEY = 0x1D  # Ctrl-]
 # What a guest that waits for a command has written last; some ask the terminal for the cursor.
-PROMPT = re.compile(rb"[#$>:] ?(\x1b\[6n)?\Z")
-PROMPT_QUIET = 0.3
-SILENCE = 45 
+PROMPT = re.compile(rb"([#$>]|ogin:|assword:) ?(\x1b\[6n)?\Z")
+PROMPT_QUIET = 1
+SILENCE = 60
 
 
 class Ended(Exception):

@@ -141,6 +141,14 @@ static void name_used(struct names *names, uint32_t word, const struct control *
 
 #define NAME_USED(names, word, list) name_used(names, word, list, ARRAY_SIZE(list))
 
+__attribute__((noinline)) uint64_t vmx_feature_control(void)
+{
+    uint64_t v;
+
+    /* Some emulators have VMX without this MSR. */
+    return rdmsr_safe(MSR_FEATURE_CONTROL, &v) ? v : FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX;
+}
+
 /* VMX must be unlocked for us, or be left unlocked: then we lock it on. */
 static void feature_control(void)
 {
@@ -148,8 +156,7 @@ static void feature_control(void)
 
     if (!(cpuid(1, 0).ecx & CPUID_1_ECX_VMX))
         fatal("this CPU has no VT-x (or it is hidden: in QEMU use -accel kvm -cpu host)");
-    if (!rdmsr_safe(MSR_FEATURE_CONTROL, &v))
-        return; /* some emulators have VMX without this MSR */
+    v = vmx_feature_control();
     if (v & FEATURE_CONTROL_LOCK) {
         if (!(v & FEATURE_CONTROL_VMX))
             fatal("VT-x is locked off by the firmware: turn it on in the firmware's setup");

@@ -41,6 +41,12 @@ static inline bool vmx_has_proc2(uint64_t bit)
  */
 void vmx_caps_init(void);
 
+/*
+ * IA32_FEATURE_CONTROL of this CPU (SDM vol. 3 section 24.7). A function of its own, so that a test
+ * can change what it returns: no emulator has firmware that locks VT-x off.
+ */
+uint64_t vmx_feature_control(void);
+
 /* Turns VMX on, on this CPU (VMXON); fatal() when this CPU cannot do what was settled. */
 void vmx_cpu_start(void);
 /* VMXOFF, if on: before power-off and reset. */

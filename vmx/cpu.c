@@ -93,10 +93,8 @@ static void check_same(void)
 
 static void unlock(void)
 {
-    uint64_t v;
+    uint64_t v = vmx_feature_control();
 
-    if (!rdmsr_safe(MSR_FEATURE_CONTROL, &v))
-        return;
     if (!(v & FEATURE_CONTROL_LOCK) &&
         !wrmsr_safe(MSR_FEATURE_CONTROL, v | FEATURE_CONTROL_VMX | FEATURE_CONTROL_LOCK))
         fatal("CPU %u: IA32_FEATURE_CONTROL cannot be set", this_cpu()->index);

@@ -8,7 +8,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts"))
-from tithe_iso import (BUILD, GUEST_INITRD, GUEST_KERNEL, tithe_iso, vm_config)  # noqa: E402
+from tithe_iso import (BUILD, GUEST_INITRD, GUEST_KERNEL, TITHE_ELF, tithe_iso, vm_config)  # noqa: E402
 from tithe_machine import MachineError, make_machine  # noqa: E402
 
 RESULTS = os.path.join(BUILD, "e2e")
@@ -48,6 +48,7 @@ class Case:
     kernel: object = None       # function(directory) that makes the kernel's file
     initrd: object = None
     options: str = "exit=poweroff"
+    debugger: object = None     # function() that gives the commands of Bochs' debugger
     steps: tuple = ()
     end: str = "poweroff -f"    # typed at last; "" where the steps end the guest
     fatal: str = ""
@@ -87,7 +88,9 @@ def make_case_iso(case, directory):
 
 def run_machine(case, directory):
     iso = make_case_iso(case, directory)
-    with make_machine(case.platform, iso, case.host_memory, case.host_cpus, case.model) as machine:
+    more = {"debugger": case.debugger()} if case.debugger else {}
+    with make_machine(case.platform, iso, case.host_memory, case.host_cpus, case.model,
+                      **more) as machine:
         machine.start(case.limit)
         try:
             if case.fatal:
