@@ -1,4 +1,5 @@
-# Tithe: `make` builds build/tithe.elf and build/tithe.iso. `make help` lists the rest.
+# Tithe: `make` builds build/tithe.elf and build/tithe.iso. The README lists the other goals. What
+# a goal needs of Debian's packages is installed by need-... (scripts/run.mk).
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -31,11 +32,6 @@ VERSION := $(shell cat VERSION 2>/dev/null || echo 0)
 
 .PHONY: all
 all: $(B)/tithe.iso
-
-# Which packages a goal needs, installed where they are missing, after saying so.
-need-%:
-	@scripts/packages need $*
-.PHONY: need-build
 
 $(B)/%.o: %.c Makefile | need-build
 	@mkdir -p $(@D)
