@@ -19,58 +19,58 @@ struct vmx_caps vmx_caps;
 /* One feature of a control word. Features without a name are not worth a line. */
 struct control {
     uint32_t bit;
-    bool required;
+    enum { OPTIONAL, REQUIRED, NOT_YET /* what will need it is not there */ } need;
     const char *name;
 };
 
 static const struct control pin_controls[] = {
-    {PIN_EXTERNAL_INTERRUPT, true, "external-interrupt exiting"},
-    {PIN_NMI, true, "NMI exiting"},
-    {PIN_VIRTUAL_NMI, true, "virtual NMIs"},
-    {PIN_PREEMPTION_TIMER, false, "preemption timer"},
-    {PIN_POSTED_INTERRUPTS, false, "posted interrupts"},
+    {PIN_EXTERNAL_INTERRUPT, REQUIRED, "external-interrupt exiting"},
+    {PIN_NMI, REQUIRED, "NMI exiting"},
+    {PIN_VIRTUAL_NMI, REQUIRED, "virtual NMIs"},
+    {PIN_PREEMPTION_TIMER, OPTIONAL, "preemption timer"},
+    {PIN_POSTED_INTERRUPTS, OPTIONAL, "posted interrupts"},
 };
 
 static const struct control proc_controls[] = {
-    {PROC_TSC_OFFSET, true, "TSC offset"},   {PROC_HLT, true, "HLT exiting"},
-    {PROC_RDPMC, true, "RDPMC exiting"},     {PROC_MWAIT, true, "MWAIT exiting"},
-    {PROC_MONITOR, true, "MONITOR exiting"}, {PROC_IO_BITMAPS, true, "I/O bitmaps"},
-    {PROC_MSR_BITMAPS, true, "MSR bitmaps"}, {PROC_SECONDARY, true, "secondary controls"},
-    {PROC_TPR_SHADOW, false, "TPR shadow"},
+    {PROC_TSC_OFFSET, REQUIRED, "TSC offset"},   {PROC_HLT, REQUIRED, "HLT exiting"},
+    {PROC_RDPMC, REQUIRED, "RDPMC exiting"},     {PROC_MWAIT, REQUIRED, "MWAIT exiting"},
+    {PROC_MONITOR, REQUIRED, "MONITOR exiting"}, {PROC_IO_BITMAPS, REQUIRED, "I/O bitmaps"},
+    {PROC_MSR_BITMAPS, REQUIRED, "MSR bitmaps"}, {PROC_SECONDARY, REQUIRED, "secondary controls"},
+    {PROC_TPR_SHADOW, OPTIONAL, "TPR shadow"},
 };
 
 static const struct control proc2_controls[] = {
-    {PROC2_EPT, true, "EPT"},
-    {PROC2_UNRESTRICTED, false, "unrestricted guest"},
-    {PROC2_VPID, false, "VPID"},
-    {PROC2_RDTSCP, false, "RDTSCP"},
-    {PROC2_INVPCID, false, "INVPCID"},
-    {PROC2_XSAVES, false, "XSAVES"},
-    {PROC2_WBINVD, false, "WBINVD exiting"},
-    {PROC2_APIC_ACCESS, false, "APIC-access page"},
-    {PROC2_X2APIC, false, "x2APIC virtualisation"},
-    {PROC2_APIC_REGISTERS, false, "APIC-register virtualisation"},
-    {PROC2_VIRTUAL_DELIVERY, false, "virtual-interrupt delivery"},
-    {PROC2_PAUSE_LOOP, false, "PAUSE-loop exiting"},
-    {PROC2_TSC_SCALING, false, "TSC scaling"},
-    {PROC2_PML, false, "PML"},
+    {PROC2_EPT, REQUIRED, "EPT"},
+    {PROC2_UNRESTRICTED, OPTIONAL, "unrestricted guest"},
+    {PROC2_VPID, OPTIONAL, "VPID"},
+    {PROC2_RDTSCP, OPTIONAL, "RDTSCP"},
+    {PROC2_INVPCID, OPTIONAL, "INVPCID"},
+    {PROC2_XSAVES, OPTIONAL, "XSAVES"},
+    {PROC2_WBINVD, OPTIONAL, "WBINVD exiting"},
+    {PROC2_APIC_ACCESS, OPTIONAL, "APIC-access page"},
+    {PROC2_X2APIC, OPTIONAL, "x2APIC virtualisation"},
+    {PROC2_APIC_REGISTERS, OPTIONAL, "APIC-register virtualisation"},
+    {PROC2_VIRTUAL_DELIVERY, OPTIONAL, "virtual-interrupt delivery"},
+    {PROC2_PAUSE_LOOP, OPTIONAL, "PAUSE-loop exiting"},
+    {PROC2_TSC_SCALING, NOT_YET, "TSC scaling"},
+    {PROC2_PML, NOT_YET, "PML"},
 };
 
 static const struct control exit_controls[] = {
-    {EXIT_HOST_64, true, "64-bit host"},
-    {EXIT_SAVE_DEBUG, true, "save debug controls"},
-    {EXIT_ACK_INTERRUPT, true, "acknowledge interrupt on exit"},
-    {EXIT_SAVE_PAT, true, "save PAT"},
-    {EXIT_LOAD_PAT, true, "load PAT"},
-    {EXIT_SAVE_EFER, true, "save EFER"},
-    {EXIT_LOAD_EFER, true, "load EFER"},
-    {EXIT_SAVE_PREEMPTION, false, NULL},
+    {EXIT_HOST_64, REQUIRED, "64-bit host"},
+    {EXIT_SAVE_DEBUG, REQUIRED, "save debug controls"},
+    {EXIT_ACK_INTERRUPT, REQUIRED, "acknowledge interrupt on exit"},
+    {EXIT_SAVE_PAT, REQUIRED, "save PAT"},
+    {EXIT_LOAD_PAT, REQUIRED, "load PAT"},
+    {EXIT_SAVE_EFER, REQUIRED, "save EFER"},
+    {EXIT_LOAD_EFER, REQUIRED, "load EFER"},
+    {EXIT_SAVE_PREEMPTION, OPTIONAL, NULL},
 };
 
 static const struct control entry_controls[] = {
-    {ENTRY_LOAD_DEBUG, true, "load debug controls"},
-    {ENTRY_LOAD_PAT, true, "load PAT on entry"},
-    {ENTRY_LOAD_EFER, true, "load EFER on entry"},
+    {ENTRY_LOAD_DEBUG, REQUIRED, "load debug controls"},
+    {ENTRY_LOAD_PAT, REQUIRED, "load PAT on entry"},
+    {ENTRY_LOAD_EFER, REQUIRED, "load EFER on entry"},
 };
 
 /* The names of what is used, for one or more lines of the log. */
@@ -120,9 +120,10 @@ static uint32_t negotiate(uint64_t msr, const struct control *list, size_t n)
         const struct control *c = &list[i];
         bool there = may & c->bit;
 
-        if (!there && c->required)
+        if (!there && c->need == REQUIRED)
             fatal("this CPU's VT-x lacks a feature that Tithe requires: %s", c->name);
-        if (!there || (!c->required && c->name != NULL && switched_off(c->name)))
+        if (!there || c->need == NOT_YET ||
+            (c->need == OPTIONAL && c->name != NULL && switched_off(c->name)))
             continue;
         word |= c->bit;
     }
@@ -135,7 +136,7 @@ static uint32_t negotiate(uint64_t msr, const struct control *list, size_t n)
 static void name_used(struct names *names, uint32_t word, const struct control *list, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!list[i].required && list[i].name != NULL && (word & list[i].bit))
+        if (list[i].need == OPTIONAL && list[i].name != NULL && (word & list[i].bit))
             names_add(names, list[i].name);
 }
 

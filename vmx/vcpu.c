@@ -62,8 +62,6 @@ static uint32_t initial_proc2(const struct vmx_vcpu *v)
     w &= ~(PROC2_APIC_ACCESS | PROC2_X2APIC | PROC2_APIC_REGISTERS);
     if (!v->vm->virtual_apic)
         w &= ~PROC2_VIRTUAL_DELIVERY;
-    /* Used when somebody wants the log of dirtied pages (migration), not before. */
-    w &= ~(PROC2_PML | PROC2_TSC_SCALING);
     if (!cpuid_has_invpcid(v->vm))
         w &= ~PROC2_INVPCID;
     return w;

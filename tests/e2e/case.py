@@ -8,7 +8,8 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts"))
-from tithe_iso import (BUILD, GUEST_INITRD, GUEST_KERNEL, TITHE_ELF, tithe_iso, vm_config)  # noqa: E402
+from tithe_iso import (BUILD, GUEST_INITRD, GUEST_KERNEL, TITHE_ELF, tithe_iso,  # noqa: E402,F401
+                       vm_config)
 from tithe_machine import MachineError, make_machine  # noqa: E402
 
 RESULTS = os.path.join(BUILD, "e2e")
