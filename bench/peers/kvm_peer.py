@@ -60,4 +60,5 @@ def run(work):
     bare_iso(iso, GUEST_KERNEL, initrd, CMDLINE)
     result = read_result(Bochs(iso, HOST_MEMORY_MB, deterministic=True), "KVM", TIME_LIMIT)
     version = re.search(r"linux-image-(.*?)_(.*?)_", os.path.basename(_package()))
-    return result, f"Linux {version[2]} ({version[1]}), {CMDLINE.split(' ', 2)[2]}"
+    return result, (f"KVM of Linux {version[2]} ({version[1]}), {CMDLINE.split(' ', 2)[2]}; UART, "
+                    "PCI, ACPI timer and unclaimed ports are in user space")
