@@ -68,7 +68,7 @@ def chart(result, heading):
     bottom = TOP + step * len(operations)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + RIGHT}" '
              f'height="{bottom + AXIS}" font-family="sans-serif">',
-             '<rect width="100%" height="100%" fill="white"/>', _text(LEFT, 20, heading, size=14)]
+             '<rect width="100%" height="100%" fill="white"/>', _text(8, 20, heading, size=14)]
     parts += _legend(series) + _axis(decades, bottom)
     for i, (name, entry) in enumerate(operations.items()):
         parts += _operation(name, entry, series, TOP + i * step, decades)

@@ -30,6 +30,10 @@ def load_peers():
     return peers
 
 
+def source_text(peer):
+    return f"{peer['source']}; in Bochs {peer['model']}; {peer['note']}"
+
+
 class Budgets:
     """What each row may cost."""
 
@@ -77,7 +81,7 @@ def merge(tithe, accounted, bare, peers, unit):
             if name in peers.get(peer, {}).get("rows", {}):
                 entry[peer] = peers[peer]["rows"][name]
         operations[name] = entry
-    sources = {peer: peers[peer]["source"] for peer in PEERS if peer in peers}
+    sources = {peer: source_text(peers[peer]) for peer in PEERS if peer in peers}
     return {"benchmark": "exits", "unit": unit, "operations": operations,
             "skipped": tithe.skipped, "peers": sources}
 
