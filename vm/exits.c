@@ -161,6 +161,8 @@ static void halt(struct vmx_vcpu *v)
 static void host_interrupt(UNUSED struct vmx_vcpu *v, unsigned vector)
 {
     interrupt_dispatch(vector);
+    /* It may have been the timer's, or a kick for one that another CPU has set. */
+    timer_run();
 }
 
 static void host_timer(UNUSED struct vmx_vcpu *v)
