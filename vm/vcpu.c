@@ -340,6 +340,17 @@ static void leave(struct vcpu *c, struct sched_queue *q)
         ;
 }
 
+/*
+ * It was woken before it could block. The request behind that may be served already, and then
+ * nothing has happened since it decided to block: it decides again. It must not simply go on into
+ * a guest that is in HLT or waits for SIPI.
+ */
+static enum next reconsider(struct vcpu *c)
+{
+    __atomic_fetch_or(&c->requests, REQUEST_EVENTS, __ATOMIC_SEQ_CST);
+    return ENTER;
+}
+
 void vcpu_run(struct vcpu *c)
 {
     struct percpu *cpu = this_cpu();
@@ -361,7 +372,7 @@ void vcpu_run(struct vcpu *c)
         if (next == YIELD && !sched_contended(q))
             next = ENTER;
         if (next == BLOCK && !sched_block(q, &c->sched, rdtsc()))
-            next = ENTER;
+            next = reconsider(c);
     } while (next == ENTER);
     vmx_account_end(&c->vmx);
     cpu->running = NULL;
