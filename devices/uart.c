@@ -464,8 +464,10 @@ static bool uart_load(struct device *d, struct device_state *s)
         if (raw[offsetof(struct uart_state, thr_pending)] > 1)
             return false;
         memcpy(&u->s, raw, sizeof(raw));
-        if (s->failed || !fifo_valid(&u->s.rx) || !fifo_valid(&u->s.tx))
+        if (s->failed || !fifo_valid(&u->s.rx) || !fifo_valid(&u->s.tx)) {
+            memset(&u->s, 0, sizeof(u->s));
             return false;
+        }
         u->s.ier &= IER_MASK;
         u->s.fcr &= FCR_STORED;
         u->s.mcr &= MCR_MASK;
