@@ -14,7 +14,8 @@ GUEST_INITRD = os.path.join(BUILD, "guest", "initrd.img")
 # GRUB's own images, file system tables and rounding.
 ISO_OVERHEAD = 4 << 20
 # The keys of a configuration whose values are files, to be loaded as modules.
-FILE_KEYS = ("kernel", "initrd", "firmware", "disk", "cdrom", "module")
+FILE_KEYS = ("kernel", "initrd", "firmware", "vgabios", "floppy", "disk", "disk2", "disk3", "disk4",
+             "cdrom")
 
 
 def check_file(path, what):

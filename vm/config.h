@@ -13,6 +13,7 @@
 #define CONFIG_MAX_CPUS    16
 #define CONFIG_MIN_MEMORY  MIB(2)
 #define CONFIG_MAX_MEMORY  GIB(256)
+#define CONFIG_DISKS       4 /* on IDE: two channels with two each */
 
 /* What happens to a VM that ended; the names are those of xl. */
 enum config_action {
@@ -35,6 +36,15 @@ enum config_boot {
     CONFIG_BOOT_MULTIBOOT,
 };
 
+/* Where firmware looks for a system; the names are those of boot_order. */
+enum config_boot_device {
+    CONFIG_BOOT_FLOPPY,
+    CONFIG_BOOT_DISK,
+    CONFIG_BOOT_CDROM,
+    CONFIG_BOOT_NETWORK,
+    CONFIG_BOOT_DEVICES,
+};
+
 struct vm_config {
     bool valid;    /* false: something was wrong with it, and that was reported */
     unsigned line; /* of its section header */
@@ -45,6 +55,13 @@ struct vm_config {
     char initrd[CONFIG_MODULE_MAX]; /* "": none */
     char cmdline[CONFIG_CMDLINE_MAX];
     enum config_boot boot;
+    char firmware[CONFIG_MODULE_MAX]; /* "": none, a kernel is started */
+    char vgabios[CONFIG_MODULE_MAX];  /* these are "" for none too */
+    char floppy[CONFIG_MODULE_MAX];
+    char disk[CONFIG_DISKS][CONFIG_MODULE_MAX];
+    char cdrom[CONFIG_MODULE_MAX];
+    /* enum config_boot_device + 1, in the order in which they are tried; 0: the list ends. */
+    uint8_t boot_order[CONFIG_BOOT_DEVICES];
     enum config_serial com1;
     enum config_action on_poweroff, on_reboot, on_crash;
     bool acpi;          /* the guest gets ACPI tables */
