@@ -40,6 +40,8 @@ struct acpi_pm {
     struct acpi_pm_state s;
     struct timer overflow;
     struct irq_line sci;
+    uint16_t base;   /* 0: no ports */
+    uint8_t decoded; /* a bit for each of blocks[] that is on the bus */
 };
 
 /* ------------------------------------------------------------------ the timer and the SCI */
@@ -205,20 +207,41 @@ static const struct {
     {ACPI_GPE0, ACPI_GPE0_SIZE, "acpi-gpe", &gpe_ops},
 };
 
+int acpi_pm_set_base(struct machine *m, uint16_t base)
+{
+    struct acpi_pm *a = m->acpi_pm;
+    int err = 0;
+
+    if (base == a->base)
+        return 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(blocks); i++) {
+        if (a->decoded >> i & 1)
+            bus_remove_ports(m->bus, (uint16_t)(a->base + blocks[i].offset));
+        a->decoded &= (uint8_t) ~(1u << i);
+    }
+    a->base = base;
+    for (unsigned i = 0; i < ARRAY_SIZE(blocks) && base != 0; i++) {
+        int e = bus_add_ports(m->bus, (uint16_t)(base + blocks[i].offset), blocks[i].size,
+                              blocks[i].name, blocks[i].ops, a);
+
+        if (e == 0)
+            a->decoded |= (uint8_t)(1u << i);
+        else
+            err = e;
+    }
+    return err;
+}
+
 /* ------------------------------------------------------------------ the device */
 
 static int acpi_pm_create(struct device *d, struct machine *m)
 {
     struct acpi_pm *a = container_of(d, struct acpi_pm, device);
-    int err = 0;
 
     timer_init(&a->overflow, overflow_fired, a);
     a->sci = machine_isa_irq(m, GUEST_SCI_IRQ);
     m->acpi_pm = a;
-    for (unsigned i = 0; i < ARRAY_SIZE(blocks) && err == 0; i++)
-        err = bus_add_ports(m->bus, (uint16_t)(GUEST_PM_BASE + blocks[i].offset), blocks[i].size,
-                            blocks[i].name, blocks[i].ops, a);
-    return err;
+    return 0;
 }
 
 static void acpi_pm_destroy(struct device *d)

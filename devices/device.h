@@ -19,7 +19,8 @@ struct machine;
 
 enum device_power {
     DEVICE_POWER_OFF, /* ACPI S5 */
-    DEVICE_RESET,     /* 0xCF9, keyboard controller, ACPI reset register, triple fault */
+    DEVICE_RESET,     /* the whole machine: 0xCF9, ACPI reset register, triple fault */
+    DEVICE_RESET_CPU, /* the CPUs only (INIT): 0xCF9, keyboard controller, port 0x92 */
 };
 
 /*
@@ -46,6 +47,12 @@ struct device_host_ops {
     void (*power)(struct device_host *h, enum device_power what);
     /* Wall-clock time, seconds since 1970 UTC. */
     uint64_t (*wall_clock)(struct device_host *h);
+    /*
+     * What the guest finds at [start, start + size), whole 4 KiB pages within the firmware's area
+     * below 1 MiB: RAM or not when it reads, RAM or not when it writes. Takes effect with the next
+     * instruction.
+     */
+    void (*map_shadow)(struct device_host *h, gpa_t start, uint64_t size, bool read, bool write);
     /* A line in the VM's log. */
     void (*log)(struct device_host *h, const char *text);
     /*
@@ -129,6 +136,7 @@ struct device {
 
 #define DEVICE_ORDER_INTERRUPTS 10
 #define DEVICE_ORDER_PLATFORM   20
+#define DEVICE_ORDER_CHIPSET    25 /* functions of slots 0 and 1 of the PCI bus */
 #define DEVICE_ORDER_PERIPHERAL 30
 
 /* Puts the class where machine_create finds it: a linker section of pointers. */

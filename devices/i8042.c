@@ -195,7 +195,7 @@ size_t i8042_keyboard_input(struct machine *m, const uint8_t *codes, size_t n)
 
 static void ask_reset(struct i8042 *k)
 {
-    k->device.machine->host->ops->power(k->device.machine->host, DEVICE_RESET);
+    k->device.machine->host->ops->power(k->device.machine->host, DEVICE_RESET_CPU);
 }
 
 static void set_a20(struct i8042 *k, bool on)

@@ -3,13 +3,15 @@
  * owns one per VM and tests build one on the host.
  *
  * Wiring: ISA IRQ n drives PIC input n and IOAPIC pin n (IRQ 0: pin 2, as the MADT says). The
- * PIC's output is LINT0 of every local APIC (ExtINT as the guest programs it).
+ * PIC's output is LINT0 of every local APIC (ExtINT as the guest programs it). The PCI bus has four
+ * interrupt lines: line n is IOAPIC pin 16 + n, and the ISA IRQ that the PIIX3 routes it to.
  */
 #ifndef DEVICES_MACHINE_H
 #define DEVICES_MACHINE_H
 
 #include "devices/bus.h"
 #include "devices/device.h"
+#include "devices/disk_image.h"
 #include "lib/list.h"
 #include "lib/types.h"
 
@@ -29,6 +31,7 @@ struct uart;
 struct pci;
 struct acpi_pm;
 struct i8042;
+struct piix3;
 
 struct machine_config {
     unsigned nr_vcpus;
@@ -36,6 +39,13 @@ struct machine_config {
     uint64_t apic_shift;   /* the local APICs' timer clock is the TSC >> apic_shift */
     struct chardev com[4]; /* write NULL: no such port */
     bool debug_console;    /* ports 0xE9 and 0x402 write to the VM's log */
+    /*
+     * Firmware starts the guest: the chip set is as after power-on. Without, it is as firmware
+     * leaves it.
+     */
+    bool firmware;
+    struct disk_image disk[DISK_IMAGES];
+    struct disk_image floppy;
 };
 
 /* What the local APICs want from their vCPUs. vcpu is an index. */
@@ -61,6 +71,7 @@ struct machine {
     struct pci *pci;
     struct acpi_pm *acpi_pm;
     struct i8042 *i8042;
+    struct piix3 *piix3;
     struct list devices;
     uint16_t isa_level; /* level of each ISA IRQ */
     /* Counts changes of what lapic_eoi_exit_bitmap says because of the IOAPIC. */

@@ -1,6 +1,6 @@
 /*
- * Configuration mechanism #1, the host bridge (as an i440FX shows itself), the reset control
- * register, and the upkeep of every function's config space: write masks, BARs, interrupt pins.
+ * Configuration mechanism #1, the reset control register, and the upkeep of every function's config
+ * space: write masks, BARs, interrupt pins.
  */
 #include "devices/pci.h"
 
@@ -9,14 +9,9 @@
 #include "devices/bus.h"
 #include "devices/ioapic.h"
 #include "devices/machine.h"
+#include "devices/piix3.h"
 #include "lib/assert.h"
 #include "lib/string.h"
-
-/* Intel 82441FX PCI and memory controller (data sheet 290549). */
-#define HOST_BRIDGE_VENDOR   0x8086
-#define HOST_BRIDGE_DEVICE   0x1237
-#define HOST_BRIDGE_REVISION 2
-#define HOST_BRIDGE_CLASS    0x060000
 
 /* CONFIG_ADDRESS (PCI Local Bus specification 3.0, 3.2.2.3.2). */
 #define ADDRESS_PORT        0xcf8
@@ -30,6 +25,7 @@
 
 /* The reset control register (82371SB data sheet, 2.5.14). */
 #define RESET_OFFSET (PCI_RESET_PORT - ADDRESS_PORT)
+#define RESET_HARD   BIT(1) /* the whole machine, not only the CPUs */
 #define RESET_CPU    BIT(2) /* going to 1 resets */
 #define RESET_STORED 0x0a   /* bits 1 and 3: what kind of reset */
 
@@ -41,13 +37,11 @@
 
 #define FIRST_CAPABILITY 0x40
 
-/* With the PICs, the four interrupt lines end at two ISA interrupts; the DSDT says the same. */
-static const uint8_t line_irq[PCI_NR_LINES] = {10, 11, 10, 11};
+#define HEADER_MULTI_FUNCTION 0x80 /* of the header type */
 
 struct pci {
     struct device device;
-    struct pci_function *slot[PCI_MAX_SLOTS];
-    struct pci_function bridge;
+    struct pci_function *function[PCI_MAX_SLOTS][PCI_FUNCTIONS];
     uint32_t address;
     uint8_t reset_control;
     uint16_t line_users[PCI_NR_LINES]; /* how many functions drive each line */
@@ -84,21 +78,21 @@ void pci_set32(struct pci_function *f, unsigned offset, uint32_t value)
 
 /* ------------------------------------------------------------------ interrupts */
 
+/* As boards with a PIIX3 are wired: slot 1's pin A is line 0. The DSDT says the same. */
 static unsigned line_of(const struct pci_function *f)
 {
-    return (f->slot + f->config[PCI_INTERRUPT_PIN] - 1u) % PCI_NR_LINES;
+    return (f->slot + f->config[PCI_INTERRUPT_PIN] + PCI_NR_LINES - 2u) % PCI_NR_LINES;
 }
 
-/* Lines 0 and 2, 1 and 3 meet at one ISA interrupt each. */
 static void drive_line(struct pci *p, unsigned line)
 {
     struct machine *m = p->device.machine;
     bool level = p->line_users[line] != 0;
-    struct irq_line isa = machine_isa_irq(m, line_irq[line]);
 
     if (m->ioapic != NULL)
         ioapic_set_pin(m->ioapic, PCI_INTX_GSI + line, level);
-    irq_line_set(&isa, level || p->line_users[line ^ 2] != 0);
+    if (m->piix3 != NULL)
+        piix3_set_pirq(m->piix3, line, level);
 }
 
 /* Drives the function's line as its device wants and its command register allows. */
@@ -241,33 +235,57 @@ unsigned pci_add_capability(struct pci_function *f, uint8_t id, unsigned size)
     return at;
 }
 
-int pci_attach(struct pci_function *f, unsigned slot)
+static unsigned free_slot(const struct pci *p)
+{
+    unsigned slot = 1;
+
+    while (slot < PCI_MAX_SLOTS && p->function[slot][0] != NULL)
+        slot++;
+    return slot;
+}
+
+static void set_multi_function(struct pci_function *f)
+{
+    f->config[PCI_HEADER_TYPE] |= HEADER_MULTI_FUNCTION;
+    f->reset_config[PCI_HEADER_TYPE] |= HEADER_MULTI_FUNCTION;
+}
+
+int pci_attach_function(struct pci_function *f, unsigned slot, unsigned number)
 {
     struct pci *p = f->machine->pci;
 
     if (p == NULL)
         return E_NODEV;
-    if (slot == PCI_ANY_SLOT)
-        for (slot = 1; slot < PCI_MAX_SLOTS && p->slot[slot] != NULL;)
-            slot++;
-    if (slot >= PCI_MAX_SLOTS)
+    if (slot >= PCI_MAX_SLOTS || number >= PCI_FUNCTIONS)
         return E_NOSPC;
-    if (p->slot[slot] != NULL)
+    if (p->function[slot][number] != NULL)
         return E_EXIST;
-    p->slot[slot] = f;
+    if (number != 0 && p->function[slot][0] == NULL)
+        return E_NODEV;
+    p->function[slot][number] = f;
     f->slot = (uint8_t)slot;
+    f->number = (uint8_t)number;
     memcpy(f->reset_config, f->config, sizeof(f->config));
+    if (number != 0)
+        set_multi_function(p->function[slot][0]);
     return 0;
+}
+
+int pci_attach(struct pci_function *f, unsigned slot)
+{
+    if (slot == PCI_ANY_SLOT && f->machine->pci != NULL)
+        slot = free_slot(f->machine->pci);
+    return pci_attach_function(f, slot, 0);
 }
 
 void pci_detach(struct pci_function *f)
 {
     struct pci *p = f->machine->pci;
 
-    if (p == NULL || p->slot[f->slot] != f)
+    if (p == NULL || p->function[f->slot][f->number] != f)
         return;
     pci_reset(f);
-    p->slot[f->slot] = NULL;
+    p->function[f->slot][f->number] = NULL;
 }
 
 void pci_reset(struct pci_function *f)
@@ -308,10 +326,9 @@ bool pci_load(struct pci_function *f, struct device_state *s)
 
 static struct pci_function *addressed(const struct pci *p)
 {
-    if (!(p->address & ADDRESS_ENABLE) || ADDRESS_BUS(p->address) != 0 ||
-        ADDRESS_FUNCTION(p->address) != 0)
+    if (!(p->address & ADDRESS_ENABLE) || ADDRESS_BUS(p->address) != 0)
         return NULL;
-    return p->slot[ADDRESS_SLOT(p->address)];
+    return p->function[ADDRESS_SLOT(p->address)][ADDRESS_FUNCTION(p->address)];
 }
 
 static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
@@ -377,7 +394,7 @@ static void address_write(void *opaque, uint64_t offset, unsigned size, uint64_t
     } else if (offset == RESET_OFFSET && size == 1) {
         p->reset_control = (uint8_t)value & RESET_STORED;
         if (value & RESET_CPU)
-            host->ops->power(host, DEVICE_RESET);
+            host->ops->power(host, value & RESET_HARD ? DEVICE_RESET : DEVICE_RESET_CPU);
     }
 }
 
@@ -388,22 +405,14 @@ static const struct bus_ops data_ops = {data_read, data_write, 1 | 2 | 4};
 
 static int pci_bus_create(struct device *d, struct machine *m)
 {
-    static const struct pci_identity id = {
-        .vendor = HOST_BRIDGE_VENDOR,
-        .device = HOST_BRIDGE_DEVICE,
-        .class_code = HOST_BRIDGE_CLASS,
-        .revision = HOST_BRIDGE_REVISION,
-    };
     struct pci *p = container_of(d, struct pci, device);
     int err = bus_add_ports(m->bus, ADDRESS_PORT, 4, "pci-address", &address_ops, p);
 
     if (err == 0)
         err = bus_add_ports(m->bus, DATA_PORT, 4, "pci-data", &data_ops, p);
-    if (err != 0)
-        return err;
-    m->pci = p;
-    pci_init(&p->bridge, m, "host-bridge", &id, NULL);
-    return pci_attach(&p->bridge, 0);
+    if (err == 0)
+        m->pci = p;
+    return err;
 }
 
 static void pci_bus_destroy(struct device *d)
@@ -417,9 +426,9 @@ static void pci_bus_reset(struct device *d)
 
     p->address = 0;
     p->reset_control = 0;
-    for (unsigned i = 0; i < PCI_MAX_SLOTS; i++)
-        if (p->slot[i] != NULL)
-            pci_reset(p->slot[i]);
+    for (unsigned i = 0; i < PCI_MAX_SLOTS * PCI_FUNCTIONS; i++)
+        if (p->function[i / PCI_FUNCTIONS][i % PCI_FUNCTIONS] != NULL)
+            pci_reset(p->function[i / PCI_FUNCTIONS][i % PCI_FUNCTIONS]);
 }
 
 static void pci_bus_save(struct device *d, struct device_state *s)
@@ -428,7 +437,6 @@ static void pci_bus_save(struct device *d, struct device_state *s)
 
     device_state_put(s, &p->address, sizeof(p->address));
     device_state_put(s, &p->reset_control, sizeof(p->reset_control));
-    pci_save(&p->bridge, s);
 }
 
 static bool pci_bus_load(struct device *d, struct device_state *s)
@@ -439,7 +447,7 @@ static bool pci_bus_load(struct device *d, struct device_state *s)
     device_state_get(s, &p->reset_control, sizeof(p->reset_control));
     p->address &= ADDRESS_WRITABLE;
     p->reset_control &= RESET_STORED;
-    return pci_load(&p->bridge, s);
+    return !s->failed;
 }
 
 static const struct device_class pci_class = {

@@ -12,6 +12,7 @@
 #include "lib/types.h"
 
 #define PCI_MAX_SLOTS   32
+#define PCI_FUNCTIONS   8 /* of a slot */
 #define PCI_CONFIG_SIZE 256
 #define PCI_NR_BARS     6
 #define PCI_INTX_GSI    16 /* interrupt line n is I/O APIC pin 16 + n */
@@ -42,12 +43,12 @@ struct pci_bar {
     bool is_io;
 };
 
-/* A function, embedded in the device that it belongs to. Functions have slot numbers, no others. */
+/* A function, embedded in the device that it belongs to. */
 struct pci_function {
     struct machine *machine;
     const char *name;
     const struct pci_ops *ops;
-    uint8_t slot;
+    uint8_t slot, number;    /* device and function number on the bus */
     uint8_t next_capability; /* offset where there is room for one */
     uint8_t last_capability; /* offset of the pointer that the next one extends */
     bool intx_requested;     /* by the device */
@@ -82,6 +83,11 @@ void pci_add_bar_memory(struct pci_function *f, unsigned bar, uint64_t size, boo
 /* Room for a capability of size bytes (its two header bytes included); its offset, or 0. */
 unsigned pci_add_capability(struct pci_function *f, uint8_t id, unsigned size);
 MUST_CHECK int pci_attach(struct pci_function *f, unsigned slot);
+/*
+ * The same for function number of a slot with several functions, function 0 first: that one's
+ * header then says that there are more. E_NODEV when there is no function 0.
+ */
+MUST_CHECK int pci_attach_function(struct pci_function *f, unsigned slot, unsigned number);
 void pci_detach(struct pci_function *f);
 
 /* Config space of a function, as its own device sees it: no masks. */

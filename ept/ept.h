@@ -25,6 +25,7 @@ enum ept_kind {
     EPT_SWAPPED,    /* payload: swap slot */
     EPT_DEVICE,     /* a page that is not RAM: the APIC-access page */
     EPT_VOID,       /* nothing is there: reads as all ones, through one page for all VMs */
+    EPT_ROM,        /* the firmware's: its ROM, or RAM that shadows it (vm/firmware.c) */
     EPT_NR_KINDS,
 };
 

@@ -8,7 +8,7 @@ DefinitionBlock ("", "DSDT", 2, "TITHE", "TITHEDSD", 1)
     Name (COMS, 0x0F)
 
     /* The value for SLP_TYP (devices/acpi_pm.h: ACPI_SLP_TYP_S5). */
-    Name (_S5, Package () { 5, 0, 0, 0 })
+    Name (_S5, Package () { 0, 0, 0, 0 })
 
     /* The interrupt model that the system uses: 0 the PICs, 1 the I/O APIC. */
     Name (MODL, 0)
@@ -37,10 +37,10 @@ DefinitionBlock ("", "DSDT", 2, "TITHE", "TITHEDSD", 1)
                 0, 0xC0000000, 0xFEBFFFFF, 0, 0x3EC00000)
         })
 
-        /* Where the four interrupt lines of the slots end with the PICs (devices/pci.h). */
-        Name (PICI, Package () { 10, 11, 10, 11 })
+        /* Where the four interrupt lines of the slots end with the PICs (devices/piix3.c). */
+        Name (PICI, Package () { 10, 10, 11, 11 })
 
-        /* Pin p of slot s is line (s + p) mod 4: pin 16 + line of the I/O APIC. */
+        /* Pin p of slot s is line (s + p - 1) mod 4: pin 16 + line of the I/O APIC. */
         Method (_PRT, 0, Serialized)
         {
             Local0 = Package (128) {}
@@ -48,7 +48,7 @@ DefinitionBlock ("", "DSDT", 2, "TITHE", "TITHEDSD", 1)
             While (Local1 < 128)
             {
                 Local2 = Local1 >> 2
-                Local3 = (Local1 + Local2) & 3
+                Local3 = (Local1 + Local2 + 3) & 3
                 Local4 = Package (4) { 0, 0, 0, 0 }
                 Local4 [0] = (Local2 << 16) | 0xFFFF
                 Local4 [1] = Local1 & 3

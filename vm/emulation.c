@@ -138,9 +138,16 @@ struct piece {
 
 #define MAX_PIECES 2
 
-/* Translates the whole access before anything of it is done. */
+/* Where RAM, or for reading ROM, is; NULL: a device. */
+static void *memory_pointer(struct vm *vm, gpa_t gpa, bool write)
+{
+    return write ? vm_pointer(vm, gpa) : (void *)vm_pointer_read(vm, gpa);
+}
+
+/* Translates the whole access before anything of it is done. write: what is about to happen. */
 static enum emu_result pieces(struct emulation *e, gva_t addr, unsigned size,
-                              enum walk_access access, struct piece p[MAX_PIECES], unsigned *count)
+                              enum walk_access access, bool write, struct piece p[MAX_PIECES],
+                              unsigned *count)
 {
     for (*count = 0; size > 0; ++*count) {
         struct piece *next = &p[*count];
@@ -149,7 +156,7 @@ static enum emu_result pieces(struct emulation *e, gva_t addr, unsigned size,
         if (r != EMU_OK)
             return r;
         next->size = MIN(size, (unsigned)(PAGE_SIZE - addr.v % PAGE_SIZE));
-        next->ram = vm_pointer(e->vcpu->vm, next->gpa);
+        next->ram = memory_pointer(e->vcpu->vm, next->gpa, write);
         addr.v += next->size;
         if (e->ctx.mode != EMU_LONG64)
             addr.v = (uint32_t)addr.v;
@@ -165,7 +172,7 @@ static enum emu_result op_read(struct emu_ctx *c, gva_t addr, void *data, unsign
     struct piece p[MAX_PIECES];
     unsigned count;
     enum emu_result r =
-        pieces(e, addr, size, access == EMU_READ ? WALK_READ : WALK_WRITE, p, &count);
+        pieces(e, addr, size, access == EMU_READ ? WALK_READ : WALK_WRITE, false, p, &count);
 
     if (r != EMU_OK)
         return r;
@@ -184,7 +191,7 @@ static enum emu_result op_write(struct emu_ctx *c, gva_t addr, const void *data,
     struct emulation *e = emulation_of(c);
     struct piece p[MAX_PIECES];
     unsigned count;
-    enum emu_result r = pieces(e, addr, size, WALK_WRITE, p, &count);
+    enum emu_result r = pieces(e, addr, size, WALK_WRITE, true, p, &count);
 
     if (r != EMU_OK)
         return r;
@@ -243,7 +250,7 @@ static enum emu_result op_cmpxchg(struct emu_ctx *c, gva_t addr, const void *exp
     struct emulation *e = emulation_of(c);
     struct piece p[MAX_PIECES];
     unsigned count;
-    enum emu_result r = pieces(e, addr, size, WALK_WRITE, p, &count);
+    enum emu_result r = pieces(e, addr, size, WALK_WRITE, true, p, &count);
 
     if (r != EMU_OK)
         return r;
@@ -265,8 +272,8 @@ static enum emu_result op_probe(struct emu_ctx *c, gva_t addr, unsigned size,
     struct piece p[MAX_PIECES];
     unsigned count;
 
-    return pieces(emulation_of(c), addr, size, access == EMU_READ ? WALK_READ : WALK_WRITE, p,
-                  &count);
+    return pieces(emulation_of(c), addr, size, access == EMU_READ ? WALK_READ : WALK_WRITE,
+                  access != EMU_READ, p, &count);
 }
 
 /* ------------------------------------------------------------------ ports and vectors */
@@ -369,7 +376,7 @@ static unsigned fetch(struct emulation *e, uint8_t bytes[EMU_MAX_INSN], bool *fa
         unsigned part = MIN(EMU_MAX_INSN - done, (unsigned)(PAGE_SIZE - addr.v % PAGE_SIZE));
         struct walk_fault fault;
         gpa_t gpa;
-        void *ram;
+        const void *ram;
 
         if (!walk_translate(e->vcpu, addr, WALK_FETCH, false, &gpa, &fault)) {
             if (done == 0) {
@@ -378,7 +385,7 @@ static unsigned fetch(struct emulation *e, uint8_t bytes[EMU_MAX_INSN], bool *fa
             }
             break;
         }
-        ram = vm_pointer(e->vcpu->vm, gpa);
+        ram = vm_pointer_read(e->vcpu->vm, gpa);
         if (ram != NULL)
             memcpy(bytes + done, ram, part);
         else

@@ -76,7 +76,20 @@ static bool host_dma_write(struct device_host *h, gpa_t to, const void *from, si
 
 static void host_power(struct device_host *h, enum device_power what)
 {
-    vm_request_end(vm_of_host(h), what == DEVICE_POWER_OFF ? VM_END_POWEROFF : VM_END_RESET);
+    struct vm *vm = vm_of_host(h);
+
+    /* CPUs that are reset go on in firmware, if there is some. */
+    if (what == DEVICE_RESET_CPU && vm_has_firmware(vm))
+        for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++)
+            vcpu_request(vm->vcpus[i], REQUEST_INIT);
+    else
+        vm_request_end(vm, what == DEVICE_POWER_OFF ? VM_END_POWEROFF : VM_END_RESET);
+}
+
+static void host_map_shadow(struct device_host *h, gpa_t start, uint64_t size, bool read,
+                            bool write)
+{
+    vm_firmware_map(vm_of_host(h), start, size, read, write);
 }
 
 static void host_log(struct device_host *h, const char *text)
@@ -102,6 +115,7 @@ const struct device_host_ops vm_host_ops = {
     .dma_read = host_dma_read,
     .dma_write = host_dma_write,
     .power = host_power,
+    .map_shadow = host_map_shadow,
     .wall_clock = host_wall_clock,
     .log = host_log,
     .alloc = host_alloc,

@@ -8,6 +8,17 @@
 /* Large pages only while at least one part in so many of the machine's memory is free. */
 #define PLENTY_PART 8
 
+/* With firmware, what is there below 1 MiB changes: vm/firmware.c has it. */
+static void remove_bios_area(struct vm *vm)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < vm->nr_regions; i++)
+        if (vm->regions[i].start.v != GUEST_BIOS_START)
+            vm->regions[n++] = vm->regions[i];
+    vm->nr_regions = n;
+}
+
 int vm_memory_init(struct vm *vm)
 {
     int error = ept_init(&vm->ept, &vmx_caps.ept, vm->id);
@@ -15,13 +26,15 @@ int vm_memory_init(struct vm *vm)
     if (error != 0)
         return error;
     vm->nr_regions = guest_ram_regions(vm->config.memory, vm->regions);
+    if (vm->config.firmware[0] != '\0')
+        remove_bios_area(vm);
     return 0;
 }
 
 static void release(UNUSED void *opaque, enum ept_kind kind, mpn_t mpn, unsigned order)
 {
-    ASSERT(kind == EPT_PRIVATE || kind == EPT_DEVICE || kind == EPT_VOID);
-    if (kind != EPT_VOID)
+    ASSERT(kind == EPT_PRIVATE || kind == EPT_DEVICE || kind == EPT_VOID || kind == EPT_ROM);
+    if (kind == EPT_PRIVATE || kind == EPT_DEVICE)
         frame_free(mpn, order);
 }
 
@@ -130,18 +143,38 @@ bool vm_map_void(struct vm *vm, gpa_t gpa)
     return error == 0;
 }
 
-void *vm_pointer(struct vm *vm, gpa_t gpa)
+/* What is mapped at gpa, put there first if it is RAM. */
+static struct ept_mapping get_mapping(struct vm *vm, gpa_t gpa)
 {
     struct ept_mapping m = ept_lookup(&vm->ept, gpa);
 
-    if (mpn_is_none(m.mpn)) {
-        if (!vm_is_ram(vm, gpa) || !vm_populate(vm, gpa))
-            return NULL;
+    if (mpn_is_none(m.mpn) && vm_is_ram(vm, gpa) && vm_populate(vm, gpa))
         m = ept_lookup(&vm->ept, gpa);
-    }
-    if (m.kind == EPT_DEVICE || m.kind == EPT_VOID)
+    return m;
+}
+
+static void *mapped_pointer(const struct ept_mapping *m, gpa_t gpa)
+{
+    return (uint8_t *)mpn_ptr(m->mpn) + gpa.v % PAGE_SIZE;
+}
+
+void *vm_pointer(struct vm *vm, gpa_t gpa)
+{
+    struct ept_mapping m;
+
+    if (vm_firmware_owns(vm, gpa))
+        return vm_firmware_pointer(vm, gpa);
+    m = get_mapping(vm, gpa);
+    if (mpn_is_none(m.mpn) || m.kind == EPT_DEVICE || m.kind == EPT_VOID || m.kind == EPT_ROM)
         return NULL;
-    return (uint8_t *)mpn_ptr(m.mpn) + gpa.v % PAGE_SIZE;
+    return mapped_pointer(&m, gpa);
+}
+
+const void *vm_pointer_read(struct vm *vm, gpa_t gpa)
+{
+    struct ept_mapping m = get_mapping(vm, gpa);
+
+    return mpn_is_none(m.mpn) || m.kind == EPT_DEVICE ? NULL : mapped_pointer(&m, gpa);
 }
 
 /* Reading what was never touched gives zeroes and puts nothing there. */
@@ -149,7 +182,7 @@ static bool read_part(struct vm *vm, gpa_t from, void *to, size_t n)
 {
     struct ept_mapping m = ept_lookup(&vm->ept, from);
 
-    if (!vm_is_ram(vm, from))
+    if (!vm_is_ram(vm, from) && m.kind != EPT_ROM)
         return false;
     if (mpn_is_none(m.mpn))
         memset(to, 0, n);

@@ -104,8 +104,9 @@ void hypervisor_start(void)
     list_for_each (n, &vms) {
         struct vm *vm = list_entry(n, struct vm, node);
 
-        vm_log(vm, "starting: %lu MiB, %lu CPU%s, kernel %s", vm->config.memory >> 20,
-               vm->config.cpus, vm->config.cpus == 1 ? "" : "s", vm->config.kernel);
+        vm_log(vm, "starting: %lu MiB, %lu CPU%s, %s %s", vm->config.memory >> 20, vm->config.cpus,
+               vm->config.cpus == 1 ? "" : "s", vm_has_firmware(vm) ? "firmware" : "kernel",
+               vm_has_firmware(vm) ? vm->config.firmware : vm->config.kernel);
     }
     list_for_each (n, &vms)
         vm_start(list_entry(n, struct vm, node));

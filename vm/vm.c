@@ -43,6 +43,38 @@ static int build_acpi(struct vm *vm, gpa_t *rsdp)
     return guest_acpi_build(&vm->memory, &config, rsdp);
 }
 
+/* The firmware starts itself, from the state that a CPU has after RESET. */
+static int load_firmware(struct vm *vm)
+{
+    size_t size;
+    const void *image = module_bytes(vm->config.firmware, &size);
+
+    return vm->firmware.rom_pages != 0 ? 0 : vm_firmware_init(vm, image, size);
+}
+
+static struct disk_image disk_image(const char *name, bool cdrom)
+{
+    struct disk_image d = {.name = name, .read_only = cdrom, .cdrom = cdrom};
+
+    d.data = module_bytes(name, &d.size);
+    return d;
+}
+
+/* The CD-ROM is where it is on most PCs, or in the next place that is free. */
+static void add_disks(const struct vm_config *c, struct machine_config *config)
+{
+    static const uint8_t cdrom_places[DISK_IMAGES] = {2, 3, 1, 0};
+
+    for (unsigned i = 0; i < DISK_IMAGES; i++)
+        config->disk[i] = disk_image(c->disk[i], false);
+    for (unsigned i = 0; i < DISK_IMAGES && c->cdrom[0] != '\0'; i++)
+        if (config->disk[cdrom_places[i]].data == NULL) {
+            config->disk[cdrom_places[i]] = disk_image(c->cdrom, true);
+            break;
+        }
+    config->floppy = disk_image(c->floppy, false);
+}
+
 /* Puts the kernel and what it needs into memory; the state to start it in is left in entry. */
 static int load(struct vm *vm, struct entry_state *entry)
 {
@@ -125,6 +157,8 @@ static int make_parts(struct vm *vm)
     config.ram_bytes = vm->config.memory;
     config.apic_shift = vm->vmx.apic_shift;
     config.debug_console = vm->config.debug_console;
+    config.firmware = vm_has_firmware(vm);
+    add_disks(&vm->config, &config);
     error = machine_create(&vm->machine, &vm->host, &config, &vm_cpu_ops, vm);
     if (error != 0)
         return error;
@@ -149,6 +183,7 @@ static void destroy(struct vm *vm)
         vmx_vm_destroy(&vm->vmx);
     if (vm->ept.tables > 0)
         vm_memory_destroy(vm);
+    vm_firmware_destroy(vm);
     heap_free(vm);
 }
 
@@ -170,8 +205,9 @@ static void set_virtual_wire(struct vm *vm)
 /* Everything as after power-on, the kernel loaded. */
 static int prepare(struct vm *vm)
 {
+    bool firmware = vm_has_firmware(vm);
     struct entry_state entry;
-    int error = load(vm, &entry);
+    int error = firmware ? load_firmware(vm) : load(vm, &entry);
     uint64_t tsc_offset;
 
     if (error != 0)
@@ -182,8 +218,9 @@ static int prepare(struct vm *vm)
      */
     tsc_offset = -rdtsc();
     for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++)
-        vcpu_reset(vm->vcpus[i], i == 0 ? &entry : NULL, tsc_offset);
-    set_virtual_wire(vm);
+        vcpu_reset(vm->vcpus[i], i == 0 && !firmware ? &entry : NULL, tsc_offset);
+    if (!firmware)
+        set_virtual_wire(vm);
     vm->end = VM_END_NONE;
     vm->running_vcpus = vm->vmx.nr_vcpus;
     return 0;

@@ -70,6 +70,17 @@ struct vm_serial {
     struct timer retry; /* offers waiting bytes again */
 };
 
+/* Firmware's memory. The frames stay the VM's own whatever is mapped. */
+#define FIRMWARE_PAGES 64 /* 256 KiB: at most of an image, and of the area below 1 MiB */
+
+struct vm_firmware {
+    mpn_t rom;          /* 2^6 pages whose last ones are the image; MPN_NONE: no firmware */
+    mpn_t shadow;       /* 2^6 pages of RAM from GUEST_ROM_START on */
+    unsigned rom_pages; /* of the image */
+    uint8_t
+        writable[FIRMWARE_PAGES]; /* whether writes to each page from GUEST_ROM_START on arrive */
+};
+
 struct vm {
     struct list node; /* in the list of all VMs */
     uint32_t id;
@@ -81,6 +92,7 @@ struct vm {
     struct machine machine;
     struct device_host host;
     struct guest_memory memory;
+    struct vm_firmware firmware;
     struct guest_region regions[GUEST_MAX_REGIONS];
     unsigned nr_regions;
     struct timerq timers;    /* of the devices, in guest TSC; under lock */
@@ -136,8 +148,33 @@ MUST_CHECK bool vm_map_void(struct vm *vm, gpa_t gpa);
 /* Copies; false when any byte is not RAM, or memory ran out. */
 MUST_CHECK bool vm_read(struct vm *vm, gpa_t from, void *to, size_t n);
 MUST_CHECK bool vm_write(struct vm *vm, gpa_t to, const void *from, size_t n);
-/* Where gpa is in the direct map, put there if need be; NULL: not RAM, or no memory left. */
+/*
+ * Where gpa is in the direct map, put there if need be; NULL: not RAM that can be written, or no
+ * memory left.
+ */
 void *vm_pointer(struct vm *vm, gpa_t gpa);
+/* The same for reading, from ROM too. */
+const void *vm_pointer_read(struct vm *vm, gpa_t gpa);
+
+/* ---- firmware.c: the ROM, and the RAM that shadows it ---- */
+
+/* Whether the VM starts from firmware. */
+static inline bool vm_has_firmware(const struct vm *vm)
+{
+    return vm->config.firmware[0] != '\0';
+}
+/* Puts the firmware's image (size bytes, checked here) into ROM. 0, or why it was not told. */
+MUST_CHECK int vm_firmware_init(struct vm *vm, const void *image, size_t size);
+void vm_firmware_destroy(struct vm *vm);
+/* Whether gpa is between 768 KiB and 1 MiB, where the chip set says what is found. */
+bool vm_firmware_owns(const struct vm *vm, gpa_t gpa);
+/* The RAM there, in the direct map; NULL where writes do not reach it. */
+void *vm_firmware_pointer(const struct vm *vm, gpa_t gpa);
+/*
+ * What is found at [start, start + size) there, for reads and for writes: RAM, or not. The chip set
+ * calls this, under vm->lock.
+ */
+void vm_firmware_map(struct vm *vm, gpa_t start, uint64_t size, bool read, bool write);
 
 /* ---- walk.c: guest page tables ---- */
 

@@ -4,7 +4,8 @@
 #include "lib/string.h"
 #include "tests/unit/fake_host.h"
 
-#define FAKE_WALL_CLOCK 1700000000ull /* 2023-11-14 22:13:20 UTC */
+#define FAKE_SHADOW_START 0xc0000ul
+#define FAKE_WALL_CLOCK   1700000000ull /* 2023-11-14 22:13:20 UTC */
 
 static struct fake_host *to_fake(struct device_host *h)
 {
@@ -46,8 +47,22 @@ static void fake_power(struct device_host *h, enum device_power what)
 {
     if (what == DEVICE_POWER_OFF)
         to_fake(h)->power_offs++;
-    else
+    else if (what == DEVICE_RESET)
         to_fake(h)->resets++;
+    else
+        to_fake(h)->cpu_resets++;
+}
+
+static void fake_map_shadow(struct device_host *h, gpa_t start, uint64_t size, bool read,
+                            bool write)
+{
+    struct fake_host *f = to_fake(h);
+    uint64_t first = (start.v - FAKE_SHADOW_START) / PAGE_SIZE;
+
+    ASSERT(start.v % PAGE_SIZE == 0 && size % PAGE_SIZE == 0 && size != 0);
+    ASSERT(checked_range(first, size / PAGE_SIZE, sizeof(f->shadow)));
+    memset(f->shadow + first, (read ? 1 : 0) | (write ? 2 : 0), size / PAGE_SIZE);
+    f->shadow_changes++;
 }
 
 static uint64_t fake_wall_clock(struct device_host *h)
@@ -93,6 +108,7 @@ static const struct device_host_ops fake_ops = {
     .dma_read = fake_dma_read,
     .dma_write = fake_dma_write,
     .power = fake_power,
+    .map_shadow = fake_map_shadow,
     .wall_clock = fake_wall_clock,
     .log = fake_log,
     .alloc = fake_alloc,

@@ -22,7 +22,9 @@ struct fake_host {
     uint64_t now;
     struct timerq timers;
     uint8_t *ram; /* FAKE_RAM_SIZE bytes at guest address 0 */
-    unsigned power_offs, resets;
+    unsigned power_offs, resets, cpu_resets;
+    uint8_t shadow[64]; /* bits 0 and 1: what each page from 768 KiB on was set to by map_shadow */
+    unsigned shadow_changes;
     uint64_t wall_base; /* wall-clock seconds at TSC 0 */
     unsigned log_lines;
     char last_log[128];

@@ -7,7 +7,7 @@
 #define ENABLE  0x602
 #define CONTROL 0x604
 #define TIMER   0x608
-#define GPE     0x620
+#define GPE     0x60c
 
 static void test_power_off(void **state)
 {
@@ -17,15 +17,15 @@ static void test_power_off(void **state)
     pc_init(&pc);
     assert_int_equal(pc_in(&pc, CONTROL, 2), 1); /* SCI_EN: always in ACPI mode */
     pc_out(&pc, CONTROL, 2, 5 << 10);
-    assert_int_equal(pc.f.power_offs, 0);
     assert_int_equal(pc_in(&pc, CONTROL, 2), 5 << 10 | 1);
-    pc_out(&pc, CONTROL, 2, 1 << 10 | 1 << 13); /* S1, which there is not */
-    pc_out(&pc, CONTROL, 2, 0 << 10 | 1 << 13);
-    assert_int_equal(pc.f.power_offs, 0);
+    pc_out(&pc, CONTROL, 2, 1 << 10 | 1 << 13); /* suspended to RAM, which there is not */
     pc_out(&pc, CONTROL, 2, 5 << 10 | 1 << 13);
+    pc_out(&pc, CONTROL, 2, 0);
+    assert_int_equal(pc.f.power_offs, 0);
+    pc_out(&pc, CONTROL, 2, 0 << 10 | 1 << 13);
     assert_int_equal(pc.f.power_offs, 1);
     assert_false(pc_in(&pc, CONTROL, 2) & 1 << 13);
-    pc_outb(&pc, CONTROL + 1, (5 << 10 | 1 << 13) >> 8); /* by bytes */
+    pc_outb(&pc, CONTROL + 1, 1 << 13 >> 8); /* by bytes */
     assert_int_equal(pc.f.power_offs, 2);
     pc_finish(&pc);
 }
@@ -149,7 +149,7 @@ static void test_fuzz(void **state)
     srand(6);
     pc_init(&pc);
     for (int i = 0; i < 100000; i++) {
-        unsigned port = 0x600 + (unsigned)rand() % 0x28, size = 1u << rand() % 3;
+        unsigned port = 0x600 + (unsigned)rand() % 0x10, size = 1u << rand() % 3;
         bool want;
 
         if (rand() % 64 == 0)

@@ -27,7 +27,7 @@ static void test_no_memory(void **state)
 static void use(struct pc *pc)
 {
     static const uint16_t ports[] = {0x60,  0x64,  0x70,  0x71,  0x3f8, 0x3fa, 0x3f9, 0x3fd,
-                                     0x600, 0x602, 0x608, 0xcf8, 0xcfc, 0x92,  0x80,  0x620};
+                                     0x600, 0x602, 0x608, 0xcf8, 0xcfc, 0x92,  0x80,  0x60c};
 
     for (int i = 0; i < 200; i++) {
         unsigned port = ports[(size_t)rand() % ARRAY_SIZE(ports)];

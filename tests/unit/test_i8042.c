@@ -226,14 +226,14 @@ static void test_reset_and_a20(void **state)
     (void)state;
     pc_init(&pc);
     command(&pc, 0xfe);
-    assert_int_equal(pc.f.resets, 1);
+    assert_int_equal(pc.f.cpu_resets, 1);
     command(&pc, 0xff); /* pulses nothing */
-    assert_int_equal(pc.f.resets, 1);
+    assert_int_equal(pc.f.cpu_resets, 1);
     pc_outb(&pc, 0x92, 0x03);
-    assert_int_equal(pc.f.resets, 2);
+    assert_int_equal(pc.f.cpu_resets, 2);
     command(&pc, 0xd1);
     pc_outb(&pc, 0x60, 0x02);
-    assert_int_equal(pc.f.resets, 3);
+    assert_int_equal(pc.f.cpu_resets, 3);
     assert_true(i8042_a20(&pc.m));
     pc_outb(&pc, 0x92, 0);
     assert_false(i8042_a20(&pc.m));
@@ -246,7 +246,7 @@ static void test_reset_and_a20(void **state)
     command(&pc, 0xd1);
     pc_outb(&pc, 0x60, 0x03);
     assert_true(i8042_a20(&pc.m));
-    assert_int_equal(pc.f.resets, 3);
+    assert_int_equal(pc.f.cpu_resets, 3);
     pc_outb(&pc, 0x60, 0xf2);
     machine_reset(&pc.m);
     assert_false(pc_irq(&pc, 1));
