@@ -312,7 +312,8 @@ static void enter(struct vcpu *c)
     if (likely(__atomic_load_n(&c->requests, __ATOMIC_SEQ_CST) == 0)) {
         if (unlikely(ept_stale(ept, this_cpu()->index)))
             vmx_invept(ept_pointer(ept));
-        if (deadline != c->vmx.preempt_deadline)
+        /* It stands still outside of the guest, so what is left of a deadline is set anew. */
+        if (deadline != TIMER_NEVER || deadline != c->vmx.preempt_deadline)
             vmx_set_preemption(&c->vmx, deadline);
         vmx_vcpu_run(&c->vmx);
     }
