@@ -110,6 +110,8 @@ void lapic_post(struct lapic *l, uint8_t vector, bool level);
 int lapic_sync(struct lapic *l);
 /* The highest vector in IRR whose class is above PPR, or -1: what may be injected now. */
 int lapic_pending(struct lapic *l);
+/* Whether two or more vectors are in IRR. Owner only. */
+bool lapic_crowded(struct lapic *l);
 /* The highest vector in ISR, or -1. */
 int lapic_in_service(struct lapic *l);
 /* Counts IRR and ISR anew: for an owner that turns virtual_delivery off. */

@@ -109,6 +109,23 @@ int lapic_sync(struct lapic *l)
     return sync_pending(l);
 }
 
+bool lapic_crowded(struct lapic *l)
+{
+    int highest = sync_pending(l);
+
+    if (highest < 0)
+        return false;
+    for (unsigned i = 0; i < 8; i++) {
+        uint32_t word = *lapic_word(l, LAPIC_IRR, i);
+
+        if (i == (unsigned)highest / 32)
+            word &= ~(1u << (highest % 32));
+        if (word != 0)
+            return true;
+    }
+    return false;
+}
+
 /* Nothing was ever posted: for reset. */
 void lapic_drop_pending(struct lapic *l)
 {

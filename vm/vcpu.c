@@ -175,6 +175,17 @@ static void sync_virtual_delivery(struct vcpu *c)
     vmx_set_eoi_exits(&c->vmx, bitmap);
 }
 
+/*
+ * Whether local interrupts are injected by hand: without virtual delivery, and when several wait.
+ * The CPU could deliver those one after the other. But where the second one has become pending in
+ * the handler of the first, by its EOI, Bochs (up to 3.0) delivers it there, IF or not, when an
+ * interrupt for the host comes. So it never sees the second one while IF is clear.
+ */
+static bool by_hand(struct vcpu *c)
+{
+    return !c->vm->vmx.virtual_apic || lapic_crowded(c->lapic);
+}
+
 /* The vector to inject by hand, taken from its controller; -1: none. */
 static int take_interrupt(struct vcpu *c)
 {
@@ -182,18 +193,33 @@ static int take_interrupt(struct vcpu *c)
 
     if (pic_wants(c))
         return pic_acknowledge(c->vm->machine.pic);
-    if (c->vm->vmx.virtual_apic)
+    if (!by_hand(c))
         return -1;
     lapic_sync(c->lapic);
     vector = lapic_pending(c->lapic);
-    if (vector >= 0)
-        lapic_accept(c->lapic, vector);
+    if (vector < 0)
+        return -1;
+    lapic_accept(c->lapic, vector);
+    if (c->vm->vmx.virtual_apic)
+        vmx_set_in_service(&c->vmx, vector);
     return vector;
 }
 
 static bool interrupt_waits(struct vcpu *c)
 {
-    return pic_wants(c) || (!c->vm->vmx.virtual_apic && lapic_pending(c->lapic) >= 0);
+    return pic_wants(c) || (by_hand(c) && lapic_pending(c->lapic) >= 0);
+}
+
+/*
+ * Interrupt-window exiting also keeps the CPU from looking at virtual interrupts (SDM vol. 3
+ * section 30.2.1): while one is injected by hand, or several wait and cannot be taken.
+ */
+static bool hold_back(struct vcpu *c)
+{
+    if (!c->vm->vmx.virtual_apic || lapic_sync(c->lapic) < 0)
+        return false;
+    return vmx_event_queued(&c->vmx) ||
+           (lapic_crowded(c->lapic) && !vmx_can_take_interrupt(&c->vmx));
 }
 
 static void inject_nmi(struct vcpu *c)
@@ -228,15 +254,15 @@ static void inject_events(struct vcpu *c)
     struct vmx_vcpu *v = &c->vmx;
     int vector;
 
-    if (c->vm->vmx.virtual_apic)
-        sync_virtual_delivery(c);
     inject_nmi(c);
     if (!vmx_event_queued(v) && interrupt_waits(c) && vmx_can_take_interrupt(v)) {
         vector = take_interrupt(c);
         if (vector >= 0)
             vmx_inject_interrupt(v, (uint8_t)vector);
     }
-    vmx_want_interrupt_window(v, interrupt_waits(c));
+    if (c->vm->vmx.virtual_apic)
+        sync_virtual_delivery(c);
+    vmx_want_interrupt_window(v, interrupt_waits(c) || hold_back(c));
     set_threshold(c);
 }
 

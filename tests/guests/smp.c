@@ -6,6 +6,8 @@
 
 #define AP_PAGE      0x8000ul /* as in smp.asm */
 #define VEC_IPI      0x41
+#define VEC_THIRD    0x51
+#define VEC_SLOW     0x61
 #define VEC_TIMER    0x50
 #define DM_INIT      0x500
 #define DM_STARTUP   0x600
@@ -15,6 +17,7 @@
 #define PINGS        1000
 #define TIMER_ROUNDS 300
 #define NMI_ROUNDS   50
+#define QUEUE_ROUNDS 50
 #define TIMER_DIV_1  0xb
 
 /* Memory that nobody has touched before. */
@@ -33,7 +36,8 @@ static volatile bool lost;       /* it did not do it: no more checks with it */
 static volatile unsigned counts[2][256];
 static volatile unsigned phase, go; /* of a job, in step with the boot CPU */
 static volatile uint64_t progress;
-static volatile unsigned for_nothing; /* HLTs that ended without an interrupt */
+static volatile unsigned masked_taken; /* interrupts that came although IF was clear */
+static volatile unsigned for_nothing;  /* HLTs that ended without an interrupt */
 
 /* ------------------------------------------------------------------ the two CPUs */
 
@@ -45,6 +49,7 @@ static unsigned me(void)
 static void on_vector(struct trap_frame *f)
 {
     counts[me()][f->vector]++;
+    masked_taken += !(f->rflags & RFLAGS_IF);
     apic_write(APIC_EOI, 0);
 }
 
@@ -316,6 +321,63 @@ static void check_timers(void)
     CHECK_EQ("timers-other-cpu", counts[1][VEC_TIMER], TIMER_ROUNDS);
 }
 
+/* ------------------------------------------------------------------ several pending */
+
+/* After its EOI the next one is pending, but masked by IF. It stays until the boot CPU says so. */
+static void on_slow(struct trap_frame *f)
+{
+    on_vector(f);
+    phase++;
+    while (go < phase)
+        asm volatile("pause" : : : "memory");
+}
+
+static void queue_job(void)
+{
+    for (unsigned i = 0; i < QUEUE_ROUNDS; i++) {
+        phase++;
+        while (go < phase)
+            asm volatile("pause" : : : "memory");
+        irq_enable();
+        while (counts[1][VEC_IPI] + counts[1][VEC_THIRD] < 2 * (i + 1))
+            asm volatile("pause" : : : "memory");
+        irq_disable();
+    }
+}
+
+/* Two come while interrupts are off, a third one in the handler of the first. */
+static bool queue_round(unsigned i)
+{
+    if (!reaches(&phase, 2 * i + 1))
+        return false;
+    send(1, VEC_IPI);
+    send(1, VEC_SLOW);
+    go = 2 * i + 1;
+    if (!reaches(&phase, 2 * i + 2))
+        return false;
+    send(1, VEC_THIRD);
+    timing_delay_us(20);
+    go = 2 * i + 2;
+    return true;
+}
+
+static void check_queue(void)
+{
+    unsigned rounds = 0;
+
+    counts[1][VEC_IPI] = counts[1][VEC_THIRD] = counts[1][VEC_SLOW] = 0;
+    masked_taken = 0;
+    give(queue_job);
+    while (rounds < QUEUE_ROUNDS && queue_round(rounds))
+        rounds++;
+    CHECK_EQ("queued-rounds", rounds, QUEUE_ROUNDS);
+    CHECK("queued-done", done());
+    CHECK_EQ("queued-first", counts[1][VEC_SLOW], QUEUE_ROUNDS);
+    CHECK_EQ("queued-second", counts[1][VEC_IPI], QUEUE_ROUNDS);
+    CHECK_EQ("queued-third", counts[1][VEC_THIRD], QUEUE_ROUNDS);
+    CHECK_EQ("queued-wait-for-if", masked_taken, 0);
+}
+
 /* ------------------------------------------------------------------ NMI */
 
 static void nmi_job(void)
@@ -389,6 +451,8 @@ void guest_main(void)
     (void)timing_tsc_hz();
     apic_init();
     trap_set_handler(VEC_IPI, on_vector);
+    trap_set_handler(VEC_THIRD, on_vector);
+    trap_set_handler(VEC_SLOW, on_slow);
     trap_set_handler(VEC_TIMER, on_vector);
     trap_set_handler(VEC_NMI, on_nmi);
     check_group(check_start);
@@ -396,5 +460,6 @@ void guest_main(void)
     check_unless_lost("no-cpu-for-nmis", check_nmis);
     check_unless_lost("no-cpu-for-ping-pong", check_ping_pong);
     check_unless_lost("no-cpu-for-timers", check_timers);
+    check_unless_lost("no-cpu-for-queue", check_queue);
     check_unless_lost("no-cpu-for-wake", check_wake);
 }

@@ -317,6 +317,27 @@ static void posting_wakes_once(void **state)
     assert_int_equal(f->host.cpu[0].wakes, 2);
 }
 
+/* Two or more wait: in one word of IRR or in two, posted or accepted. */
+static void several_wait(void **state)
+{
+    struct lapic *l = ((struct fixture *)*state)->l;
+
+    assert_false(lapic_crowded(l));
+    lapic_post(l, 0xfb, false);
+    assert_false(lapic_crowded(l));
+    lapic_post(l, 0xfb, false);
+    assert_false(lapic_crowded(l));
+    lapic_post(l, 0xec, false);
+    assert_true(lapic_crowded(l));
+    lapic_accept(l, lapic_pending(l));
+    assert_false(lapic_crowded(l));
+    lapic_post(l, 0x20, false);
+    assert_true(lapic_crowded(l));
+    l->virtual_delivery = true;
+    l->page[(LAPIC_IRR + 0x10 * 7) / 4] = 0; /* as if the CPU had delivered it */
+    assert_false(lapic_crowded(l));
+}
+
 /* The CPU evaluates and delivers by itself: nothing that this code remembers may count. */
 static void virtual_delivery(void **state)
 {
@@ -719,6 +740,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(task_priority, setup, teardown),
         cmocka_unit_test_setup_teardown(registers_show_vectors, setup, teardown),
         cmocka_unit_test_setup_teardown(posting_wakes_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(several_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(virtual_delivery, setup, teardown),
         cmocka_unit_test_setup_teardown(shorthands, setup, teardown),
         cmocka_unit_test_setup_teardown(physical_destinations, setup, teardown),
