@@ -61,6 +61,14 @@ struct device_host_ops {
      */
     void *(*alloc)(struct device_host *h, size_t bytes);
     void (*free)(struct device_host *h, void *p);
+    /*
+     * Makes a device's own memory (from alloc, whole pages) appear at gpa: the guest's accesses
+     * there do not come to the bus any more. Only where nothing else is: E_EXIST otherwise, and
+     * E_NOMEM; then nothing has changed. Both may be NULL: the host cannot do that.
+     */
+    int (*map_pages)(struct device_host *h, gpa_t gpa, void *pages, uint64_t bytes, bool writable);
+    /* Takes away what map_pages, with the same bytes, has put there. */
+    void (*unmap_pages)(struct device_host *h, gpa_t gpa, uint64_t bytes);
 };
 
 static inline uint64_t device_now(struct device_host *h)

@@ -32,6 +32,7 @@ struct pci;
 struct acpi_pm;
 struct i8042;
 struct piix3;
+struct vga;
 
 struct machine_config {
     unsigned nr_vcpus;
@@ -46,6 +47,7 @@ struct machine_config {
     bool firmware;
     struct disk_image disk[DISK_IMAGES];
     struct disk_image floppy;
+    bool vga; /* there is a display adapter */
 };
 
 /* What the local APICs want from their vCPUs. vcpu is an index. */
@@ -72,6 +74,7 @@ struct machine {
     struct acpi_pm *acpi_pm;
     struct i8042 *i8042;
     struct piix3 *piix3;
+    struct vga *vga; /* NULL: none */
     struct list devices;
     uint16_t isa_level; /* level of each ISA IRQ */
     /* Counts changes of what lapic_eoi_exit_bitmap says because of the IOAPIC. */

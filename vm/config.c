@@ -11,6 +11,8 @@
 
 static const char *const action_names[] = {"destroy", "restart", "preserve", NULL};
 static const char *const serial_names[] = {"console", "null", "log", NULL};
+static const char *const vga_names[] = {"auto", "no", "yes", NULL};
+static const char *const screen_names[] = {"none", "console", NULL};
 static const char *const boot_names[] = {"auto", "linux", "multiboot", NULL};
 
 static const char *const device_names[] = {"floppy", "disk", "cdrom", "network", NULL};
@@ -36,6 +38,8 @@ static const struct key keys[] = {
     {"cdrom", KEY_MODULE, TEXT(cdrom)},
     {"boot_order", KEY_LIST, TEXT(boot_order), .choices = device_names},
     {"com1", KEY_CHOICE, FIELD(com1), .choices = serial_names},
+    {"vga", KEY_CHOICE, FIELD(vga), .choices = vga_names},
+    {"screen", KEY_CHOICE, FIELD(screen), .choices = screen_names},
     {"on_poweroff", KEY_CHOICE, FIELD(on_poweroff), .choices = action_names},
     {"on_reboot", KEY_CHOICE, FIELD(on_reboot), .choices = action_names},
     {"on_crash", KEY_CHOICE, FIELD(on_crash), .choices = action_names},

@@ -45,6 +45,19 @@ enum config_boot_device {
     CONFIG_BOOT_DEVICES,
 };
 
+/* Whether the VM has a display adapter. */
+enum config_vga {
+    CONFIG_VGA_AUTO, /* when something shows its screen, or firmware starts it */
+    CONFIG_VGA_NO,
+    CONFIG_VGA_YES,
+};
+
+/* Where its screen is shown and its keyboard is typed on. */
+enum config_screen {
+    CONFIG_SCREEN_NONE,
+    CONFIG_SCREEN_CONSOLE, /* the operator's console */
+};
+
 struct vm_config {
     bool valid;    /* false: something was wrong with it, and that was reported */
     unsigned line; /* of its section header */
@@ -63,6 +76,8 @@ struct vm_config {
     /* enum config_boot_device + 1, in the order in which they are tried; 0: the list ends. */
     uint8_t boot_order[CONFIG_BOOT_DEVICES];
     enum config_serial com1;
+    enum config_vga vga;
+    enum config_screen screen;
     enum config_action on_poweroff, on_reboot, on_crash;
     bool acpi;          /* the guest gets ACPI tables */
     bool start;         /* started when the host comes up */

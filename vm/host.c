@@ -120,6 +120,8 @@ const struct device_host_ops vm_host_ops = {
     .log = host_log,
     .alloc = host_alloc,
     .free = host_free,
+    .map_pages = vm_map_pages,
+    .unmap_pages = vm_unmap_pages,
 };
 
 void vm_log(struct vm *vm, const char *fmt, ...)

@@ -133,6 +133,13 @@ static int make_apic_access_page(struct vm *vm)
                    EPT_TYPE_WB);
 }
 
+bool vm_wants_vga(const struct vm_config *config)
+{
+    if (config->vga == CONFIG_VGA_AUTO)
+        return config->screen != CONFIG_SCREEN_NONE || config->firmware[0] != '\0';
+    return config->vga == CONFIG_VGA_YES;
+}
+
 static int make_parts(struct vm *vm)
 {
     struct machine_config config = {0};
@@ -159,6 +166,7 @@ static int make_parts(struct vm *vm)
     config.debug_console = vm->config.debug_console;
     config.firmware = vm_has_firmware(vm);
     add_disks(&vm->config, &config);
+    config.vga = vm_wants_vga(&vm->config);
     error = machine_create(&vm->machine, &vm->host, &config, &vm_cpu_ops, vm);
     if (error != 0)
         return error;

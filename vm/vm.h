@@ -128,6 +128,8 @@ void vm_request_end(struct vm *vm, enum vm_end why);
 void vm_crash(struct vcpu *c, const char *why);
 /* One vCPU has left. The last one settles what happens to the VM. */
 void vm_vcpu_stopped(struct vm *vm);
+/* Whether the VM gets a display adapter. */
+bool vm_wants_vga(const struct vm_config *config);
 /* A line in the log, with the VM's name before it. */
 void vm_log(struct vm *vm, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -175,6 +177,12 @@ void *vm_firmware_pointer(const struct vm *vm, gpa_t gpa);
  * calls this, under vm->lock.
  */
 void vm_firmware_map(struct vm *vm, gpa_t start, uint64_t size, bool read, bool write);
+
+/* ---- device_pages.c: what device_host_ops say of map_pages and unmap_pages ---- */
+
+MUST_CHECK int vm_map_pages(struct device_host *h, gpa_t gpa, void *pages, uint64_t bytes,
+                            bool writable);
+void vm_unmap_pages(struct device_host *h, gpa_t gpa, uint64_t bytes);
 
 /* ---- walk.c: guest page tables ---- */
 

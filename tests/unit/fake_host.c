@@ -101,6 +101,43 @@ static void fake_free(struct device_host *h, void *p)
     free(p);
 }
 
+uint8_t *fake_mapped(struct fake_host *f, uint64_t gpa)
+{
+    for (unsigned i = 0; i < FAKE_MAX_MAPS; i++)
+        if (gpa - f->maps[i].gpa.v < f->maps[i].bytes)
+            return f->maps[i].pages + (gpa - f->maps[i].gpa.v);
+    return NULL;
+}
+
+static int fake_map_pages(struct device_host *h, gpa_t gpa, void *pages, uint64_t bytes,
+                          bool writable UNUSED)
+{
+    struct fake_host *f = to_fake(h);
+
+    ASSERT(gpa.v % PAGE_SIZE == 0 && bytes % PAGE_SIZE == 0 && (uintptr_t)pages % PAGE_SIZE == 0);
+    if (f->refuse_maps || fake_mapped(f, gpa.v) != NULL)
+        return E_EXIST;
+    for (unsigned i = 0; i < FAKE_MAX_MAPS; i++)
+        if (f->maps[i].bytes == 0) {
+            f->maps[i] = (struct fake_map){gpa, pages, bytes};
+            return 0;
+        }
+    return E_NOMEM;
+}
+
+static void fake_unmap_pages(struct device_host *h, gpa_t gpa, uint64_t bytes)
+{
+    struct fake_host *f = to_fake(h);
+
+    for (unsigned i = 0; i < FAKE_MAX_MAPS; i++)
+        if (f->maps[i].bytes != 0 && f->maps[i].gpa.v == gpa.v) {
+            ASSERT(f->maps[i].bytes == bytes);
+            f->maps[i].bytes = 0;
+            return;
+        }
+    ASSERT(false);
+}
+
 static const struct device_host_ops fake_ops = {
     .now = fake_now,
     .timer_set = fake_timer_set,
@@ -113,6 +150,8 @@ static const struct device_host_ops fake_ops = {
     .log = fake_log,
     .alloc = fake_alloc,
     .free = fake_free,
+    .map_pages = fake_map_pages,
+    .unmap_pages = fake_unmap_pages,
 };
 
 void fake_host_init(struct fake_host *f)
@@ -132,6 +171,8 @@ void fake_host_finish(struct fake_host *f)
 {
     ASSERT(f->live_allocs == 0);
     ASSERT(list_empty(&f->timers.timers));
+    for (unsigned i = 0; i < FAKE_MAX_MAPS; i++)
+        ASSERT(f->maps[i].bytes == 0);
     free(f->ram);
 }
 

@@ -17,6 +17,14 @@ struct fake_cpu {
     uint8_t startup_vector; /* of the last SIPI */
 };
 
+/* Device memory that the guest has been given. */
+#define FAKE_MAX_MAPS 16
+struct fake_map {
+    gpa_t gpa;
+    uint8_t *pages;
+    uint64_t bytes; /* 0: none */
+};
+
 struct fake_host {
     struct device_host host;
     uint64_t now;
@@ -31,6 +39,8 @@ struct fake_host {
     long live_allocs; /* must be 0 when everything was destroyed */
     long allocs_left; /* allocations that will succeed; negative: all */
     struct fake_cpu cpu[FAKE_MAX_CPUS];
+    struct fake_map maps[FAKE_MAX_MAPS];
+    bool refuse_maps;
 };
 
 void fake_host_init(struct fake_host *f);
@@ -43,6 +53,9 @@ void fake_host_advance(struct fake_host *f, uint64_t ticks);
 void fake_host_jump(struct fake_host *f, uint64_t ticks);
 /* Ticks of a duration. */
 uint64_t fake_host_us(uint64_t us);
+
+/* The byte that the guest would find at gpa without coming to a device; NULL: nothing mapped. */
+uint8_t *fake_mapped(struct fake_host *f, uint64_t gpa);
 
 /* machine_cpu_ops that record into f->cpu; their opaque is the fake_host. */
 extern const struct machine_cpu_ops fake_cpu_ops;
