@@ -12,6 +12,7 @@
 #include "devices/bus.h"
 #include "devices/device.h"
 #include "devices/disk_image.h"
+#include "devices/fw_cfg.h"
 #include "lib/list.h"
 #include "lib/types.h"
 
@@ -34,6 +35,15 @@ struct i8042;
 struct piix3;
 struct vga;
 
+/* Kinds of boot devices, as SeaBIOS numbers them in CMOS. */
+enum machine_boot {
+    MACHINE_BOOT_FLOPPY = 1,
+    MACHINE_BOOT_DISK = 2,
+    MACHINE_BOOT_CDROM = 3,
+    MACHINE_BOOT_NETWORK = 4,
+};
+#define MACHINE_BOOT_DEVICES 4
+
 struct machine_config {
     unsigned nr_vcpus;
     uint64_t ram_bytes;    /* in all */
@@ -46,8 +56,13 @@ struct machine_config {
      */
     bool firmware;
     struct disk_image disk[DISK_IMAGES];
-    struct disk_image floppy;
     bool vga; /* there is a display adapter */
+    /* What fw_cfg tells firmware; the array lives as long as the machine. */
+    const struct firmware_file *files;
+    unsigned nr_files;
+    bool no_graphics;                         /* firmware talks on COM1 */
+    bool boot_menu;                           /* it offers a choice of boot devices */
+    uint8_t boot_order[MACHINE_BOOT_DEVICES]; /* enum machine_boot, 0 ends it */
 };
 
 /* What the local APICs want from their vCPUs. vcpu is an index. */

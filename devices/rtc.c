@@ -9,13 +9,13 @@
  * phase.
  */
 #include "devices/bus.h"
+#include "devices/cmos.h"
 #include "devices/machine.h"
 #include "lib/checked.h"
 #include "lib/string.h"
 
 #define PORT_INDEX 0x70
 #define RTC_IRQ    8
-#define CMOS_SIZE  128
 #define INDEX_MASK 0x7f
 #define NMI_MASK   0x80 /* of port 0x70: NMIs are masked; kept for whoever asks */
 
@@ -35,17 +35,8 @@ enum {
     REG_B,
     REG_C,
     REG_D,
-    SHUTDOWN_STATUS = 0x0f,
-    EQUIPMENT = 0x14,
-    BASE_MEMORY = 0x15,      /* KiB, 16 bits */
-    EXTENDED_MEMORY = 0x17,  /* KiB above 1 MiB, 16 bits */
-    CHECKSUM = 0x2e,         /* of 0x10 to 0x2d, high byte first */
-    EXTENDED_MEMORY2 = 0x30, /* as 0x17 */
-    CENTURY = 0x32,          /* the FADT says so */
-    HIGH_MEMORY = 0x34,      /* 64 KiB units above 16 MiB, 16 bits */
-    ABOVE_4G = 0x5b,         /* 64 KiB units above 4 GiB, 24 bits */
+    CENTURY = 0x32, /* the FADT says so */
 };
-#define CHECKSUM_FIRST 0x10
 
 /* Register A: dividers and rate. */
 #define A_UIP           0x80
@@ -66,10 +57,8 @@ enum {
 /* Register D. */
 #define D_VALID 0x80
 
-#define HOURS_PM        0x80
-#define DONT_CARE       0xc0 /* alarm registers with both bits set match always */
-#define EQUIPMENT_FPU   0x02
-#define EQUIPMENT_MOUSE 0x04
+#define HOURS_PM  0x80
+#define DONT_CARE 0xc0 /* alarm registers with both bits set match always */
 
 #define CRYSTAL_HZ     32768u
 #define UPDATE_LEAD_US 244 /* UIP rises so long before the update */
@@ -449,38 +438,13 @@ static const struct bus_ops rtc_ops = {rtc_read, rtc_write, 1};
 
 /* ------------------------------------------------------------------ the device */
 
-static void put16(uint8_t *cmos, unsigned at, uint64_t value)
-{
-    cmos[at] = (uint8_t)value;
-    cmos[at + 1] = (uint8_t)(value >> 8);
-}
-
-/* What a BIOS would have left in CMOS RAM about this machine. */
-static void fill_cmos(uint8_t *cmos, uint64_t ram)
-{
-    uint64_t low = MIN(ram, GUEST_LOW_RAM_MAX), above = ram - low;
-    uint16_t sum = 0;
-
-    cmos[EQUIPMENT] = EQUIPMENT_FPU | EQUIPMENT_MOUSE;
-    put16(cmos, BASE_MEMORY, 640);
-    put16(cmos, EXTENDED_MEMORY, low < MIB(1) ? 0 : MIN((low - MIB(1)) / KIB(1), 0xffff));
-    put16(cmos, EXTENDED_MEMORY2, low < MIB(1) ? 0 : MIN((low - MIB(1)) / KIB(1), 0xffff));
-    put16(cmos, HIGH_MEMORY, low < MIB(16) ? 0 : (low - MIB(16)) / KIB(64));
-    put16(cmos, ABOVE_4G, above / KIB(64));
-    cmos[ABOVE_4G + 2] = (uint8_t)(above / KIB(64) >> 16);
-    for (unsigned i = CHECKSUM_FIRST; i < CHECKSUM; i++)
-        sum = (uint16_t)(sum + cmos[i]);
-    cmos[CHECKSUM] = (uint8_t)(sum >> 8);
-    cmos[CHECKSUM + 1] = (uint8_t)sum;
-}
-
 static int rtc_create(struct device *d, struct machine *m)
 {
     struct rtc *r = to_rtc(d);
 
     timer_init(&r->timer, rtc_fired, r);
     r->irq = machine_isa_irq(m, RTC_IRQ);
-    fill_cmos(r->s.cmos, m->config.ram_bytes);
+    cmos_fill(r->s.cmos, &m->config);
     r->s.cmos[REG_A] = A_RESET;
     r->s.cmos[REG_B] = B_24H;
     r->s.cmos[REG_D] = D_VALID;

@@ -4,7 +4,7 @@
 # each tests/unit/test_*.c, linked with all of them.
 HOST_DIRS := lib ept emulate devices balloon pageshare sched
 HOST_SRCS := $(sort $(wildcard $(HOST_DIRS:%=%/*.c))) \
-             $(wildcard vm/config*.c vm/load_*.c vm/guest_acpi.c)
+             $(wildcard vm/config*.c vm/load_*.c vm/guest_acpi.c vm/firmware_files.c)
 HOST_OBJS := $(HOST_SRCS:%.c=$(B)/host/%.o) $(B)/host/tests/unit/shim.o \
              $(B)/host/tests/unit/fake_host.o $(B)/host/tests/unit/fake_frames.o
 UNIT_SRCS := $(sort $(wildcard tests/unit/test_*.c))

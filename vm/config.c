@@ -37,6 +37,7 @@ static const struct key keys[] = {
     {"disk4", KEY_MODULE, TEXT(disk[3])},
     {"cdrom", KEY_MODULE, TEXT(cdrom)},
     {"boot_order", KEY_LIST, TEXT(boot_order), .choices = device_names},
+    {"boot_menu", KEY_BOOL, FIELD(boot_menu)},
     {"com1", KEY_CHOICE, FIELD(com1), .choices = serial_names},
     {"vga", KEY_CHOICE, FIELD(vga), .choices = vga_names},
     {"screen", KEY_CHOICE, FIELD(screen), .choices = screen_names},
@@ -190,7 +191,7 @@ static void check_disks(struct parser *p)
 /* The checks that need the whole section. */
 static void finish_section(struct parser *p)
 {
-    static const char *const of_firmware[] = {"vgabios", "floppy", "boot_order", NULL};
+    static const char *const of_firmware[] = {"vgabios", "floppy", "boot_order", "boot_menu", NULL};
     static const char *const of_kernel[] = {"kernel", "initrd", "cmdline", "boot", NULL};
 
     if (p->vm == NULL)

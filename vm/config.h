@@ -75,6 +75,7 @@ struct vm_config {
     char cdrom[CONFIG_MODULE_MAX];
     /* enum config_boot_device + 1, in the order in which they are tried; 0: the list ends. */
     uint8_t boot_order[CONFIG_BOOT_DEVICES];
+    bool boot_menu; /* firmware offers to choose another one */
     enum config_serial com1;
     enum config_vga vga;
     enum config_screen screen;

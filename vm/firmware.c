@@ -14,6 +14,11 @@
 #define ALIAS_START       GUEST_BIOS_START /* the end of the ROM is seen from here to 1 MiB too */
 #define SHADOW_START      GUEST_ROM_START
 
+_Static_assert((int)CONFIG_BOOT_FLOPPY + 1 == MACHINE_BOOT_FLOPPY &&
+                   (int)CONFIG_BOOT_DISK + 1 == MACHINE_BOOT_DISK &&
+                   (int)CONFIG_BOOT_CDROM + 1 == MACHINE_BOOT_CDROM &&
+                   (int)CONFIG_BOOT_NETWORK + 1 == MACHINE_BOOT_NETWORK,
+               "both number boot devices alike");
 _Static_assert(FIRMWARE_PAGES == 1u << FIRMWARE_ORDER, "one block of frames");
 _Static_assert(SHADOW_START + FIRMWARE_SIZE_MAX == GUEST_HIGH_START, "the shadow ends at 1 MiB");
 
@@ -139,11 +144,42 @@ int vm_firmware_init(struct vm *vm, const void *image, size_t size)
     return error;
 }
 
+int vm_firmware_config(struct vm *vm, struct machine_config *config)
+{
+    struct guest_acpi_config acpi = {.nr_vcpus = config->nr_vcpus, .vga = config->vga};
+    struct firmware_request r = {
+        .ram_bytes = config->ram_bytes,
+        .floppy = vm_disk_image(vm->config.floppy, false),
+        .vgabios = vm_disk_image(vm->config.vgabios, false),
+        .acpi = vm->config.acpi ? &acpi : NULL,
+    };
+
+    config->firmware = vm_has_firmware(vm);
+    if (!config->firmware)
+        return 0;
+    config->no_graphics = r.vgabios.data == NULL;
+    config->boot_menu = vm->config.boot_menu;
+    for (unsigned i = 0; i < ARRAY_SIZE(acpi.com); i++)
+        acpi.com[i] = config->com[i].write != NULL;
+    for (unsigned i = 0; i < MACHINE_BOOT_DEVICES; i++)
+        config->boot_order[i] = vm->config.boot_order[i];
+    vm->firmware.files = heap_alloc(sizeof(*vm->firmware.files));
+    if (vm->firmware.files == NULL)
+        return E_NOMEM;
+    config->files = vm->firmware.files->file;
+    if (firmware_files_build(vm->firmware.files, &r) != 0)
+        return E_RANGE;
+    config->nr_files = vm->firmware.files->count;
+    return 0;
+}
+
 /* Called when nothing maps them any more. */
 void vm_firmware_destroy(struct vm *vm)
 {
     struct vm_firmware *f = &vm->firmware;
 
+    if (f->files != NULL)
+        heap_free(f->files);
     if (f->rom_pages == 0)
         return;
     if (!mpn_is_none(f->rom))

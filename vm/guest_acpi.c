@@ -8,9 +8,9 @@
 static const
 #include "build/dsdt.hex"
 
-#define RSDP_AT        GUEST_ACPI_BASE
-#define FACS_AT        (GUEST_ACPI_BASE + 0x40)
-#define FIRST_TABLE_AT (GUEST_ACPI_BASE + 0x80)
+/* Where they are, as offsets: the RSDP is first. */
+#define FACS_AT        GUEST_ACPI_RSDP_ROOM
+#define FIRST_TABLE_AT 0x80
 #define TABLE_ALIGN    16
 
 #define OEM_ID "TITHE " /* six bytes */
@@ -143,14 +143,41 @@ enum madt_type {
 /* Tables are laid out one after the other. */
 struct builder {
     const struct guest_memory *memory;
+    uint64_t base;
     uint64_t at; /* where the next table goes */
-    bool failed; /* a write to guest memory failed: sticky */
+    bool failed; /* a write to guest memory failed, or there were too many fixups: sticky */
+    struct guest_acpi_fixups *fixups; /* NULL: not wanted */
 };
 
 static void put(struct builder *b, uint64_t at, const void *data, size_t n)
 {
     if (!b->memory->write(b->memory->opaque, GPA(at), data, n))
         b->failed = true;
+}
+
+static void note(struct builder *b, struct guest_acpi_fixup fixup)
+{
+    if (b->fixups == NULL)
+        return;
+    if (b->fixups->count == GUEST_ACPI_FIXUPS)
+        b->failed = true;
+    else
+        b->fixups->fixup[b->fixups->count++] = fixup;
+}
+
+/* There is an address of so many bytes at, an address itself. */
+static void note_pointer(struct builder *b, uint64_t at, unsigned size)
+{
+    note(b, (struct guest_acpi_fixup){.offset = (uint32_t)(at - b->base), .size = (uint8_t)size});
+}
+
+/* The checksum at makes the n bytes from start on add up to zero. */
+static void note_checksum(struct builder *b, uint64_t at, uint64_t start, size_t n)
+{
+    note(b, (struct guest_acpi_fixup){.checksum = true,
+                                      .offset = (uint32_t)(at - b->base),
+                                      .start = (uint32_t)(start - b->base),
+                                      .length = (uint32_t)n});
 }
 
 static uint8_t sum(const void *data, size_t n)
@@ -175,6 +202,12 @@ static void fill_header(struct table_header *h, const char *signature, uint8_t r
     h->oem_revision = 1;
     memcpy(h->creator_id, "TITH", sizeof(h->creator_id));
     h->creator_revision = 1;
+}
+
+/* The table at has addresses in it: when they change, so does its checksum. */
+static void note_table(struct builder *b, uint64_t at, const struct table_header *h)
+{
+    note_checksum(b, at + offsetof(struct table_header, checksum), at, h->length);
 }
 
 /* Writes a finished table, with its checksum, and returns where it is. */
@@ -221,7 +254,7 @@ static void put_facs(struct builder *b)
 {
     struct facs facs = {.signature = {'F', 'A', 'C', 'S'}, .length = sizeof(facs), .version = 2};
 
-    put(b, FACS_AT, &facs, sizeof(facs));
+    put(b, b->base + FACS_AT, &facs, sizeof(facs));
 }
 
 static struct address io_address(uint64_t port, unsigned bytes)
@@ -250,12 +283,13 @@ static void fill_pm_blocks(struct fadt *f)
 
 static uint64_t put_fadt(struct builder *b, const struct guest_acpi_config *config, uint64_t dsdt)
 {
+    uint64_t at = b->at;
     struct fadt f;
 
     memset(&f, 0, sizeof(f));
     fill_header(&f.header, "FACP", 6, sizeof(f));
     f.minor_revision = 4;
-    f.facs = FACS_AT; /* below 4 GiB: x_facs must be zero then */
+    f.facs = (uint32_t)(b->base + FACS_AT); /* below 4 GiB: x_facs must be zero then */
     f.dsdt = (uint32_t)dsdt;
     f.x_dsdt = dsdt;
     f.profile = PROFILE_ENTERPRISE_SERVER;
@@ -270,6 +304,10 @@ static uint64_t put_fadt(struct builder *b, const struct guest_acpi_config *conf
     f.reset_value = PCI_RESET_FULL;
     fill_pm_blocks(&f);
     memcpy(&f.hypervisor_id, "Tithe\0\0", sizeof(f.hypervisor_id));
+    note_pointer(b, at + offsetof(struct fadt, facs), sizeof(f.facs));
+    note_pointer(b, at + offsetof(struct fadt, dsdt), sizeof(f.dsdt));
+    note_pointer(b, at + offsetof(struct fadt, x_dsdt), sizeof(f.x_dsdt));
+    note_table(b, at, &f.header);
     return put_table(b, &f.header);
 }
 
@@ -320,6 +358,10 @@ static uint64_t put_rsdt(struct builder *b, const uint64_t tables[2])
     fill_header(&rsdt.header, "RSDT", 1, sizeof(rsdt));
     rsdt.tables[0] = (uint32_t)tables[0];
     rsdt.tables[1] = (uint32_t)tables[1];
+    for (unsigned i = 0; i < ARRAY_SIZE(rsdt.tables); i++)
+        note_pointer(b, b->at + sizeof(rsdt.header) + i * sizeof(rsdt.tables[0]),
+                     sizeof(rsdt.tables[0]));
+    note_table(b, b->at, &rsdt.header);
     return put_table(b, &rsdt.header);
 }
 
@@ -333,6 +375,10 @@ static uint64_t put_xsdt(struct builder *b, const uint64_t tables[2])
     fill_header(&xsdt.header, "XSDT", 1, sizeof(xsdt));
     xsdt.tables[0] = tables[0];
     xsdt.tables[1] = tables[1];
+    for (unsigned i = 0; i < ARRAY_SIZE(xsdt.tables); i++)
+        note_pointer(b, b->at + sizeof(xsdt.header) + i * sizeof(xsdt.tables[0]),
+                     sizeof(xsdt.tables[0]));
+    note_table(b, b->at, &xsdt.header);
     return put_table(b, &xsdt.header);
 }
 
@@ -349,13 +395,20 @@ static void put_rsdp(struct builder *b, uint64_t rsdt, uint64_t xsdt)
     r.xsdt = xsdt;
     r.checksum = (uint8_t)-sum(&r, offsetof(struct rsdp, length));
     r.extended_checksum = (uint8_t)-sum(&r, sizeof(r));
-    put(b, RSDP_AT, &r, sizeof(r));
+    put(b, b->base, &r, sizeof(r));
+    note_pointer(b, b->base + offsetof(struct rsdp, rsdt), sizeof(r.rsdt));
+    note_pointer(b, b->base + offsetof(struct rsdp, xsdt), sizeof(r.xsdt));
+    note_checksum(b, b->base + offsetof(struct rsdp, checksum), b->base,
+                  offsetof(struct rsdp, length));
+    note_checksum(b, b->base + offsetof(struct rsdp, extended_checksum), b->base, sizeof(r));
 }
 
-int guest_acpi_build(const struct guest_memory *memory, const struct guest_acpi_config *config,
-                     gpa_t *rsdp)
+int guest_acpi_build_at(const struct guest_memory *memory, gpa_t base,
+                        const struct guest_acpi_config *config, struct guest_acpi_fixups *fixups,
+                        uint64_t *end)
 {
-    struct builder b = {.memory = memory, .at = FIRST_TABLE_AT};
+    struct builder b = {
+        .memory = memory, .base = base.v, .at = base.v + FIRST_TABLE_AT, .fixups = fixups};
     uint8_t com_mask = 0;
     uint64_t tables[2];
 
@@ -367,6 +420,15 @@ int guest_acpi_build(const struct guest_memory *memory, const struct guest_acpi_
     tables[0] = put_fadt(&b, config, put_dsdt(&b, com_mask));
     tables[1] = put_madt(&b, config->nr_vcpus);
     put_rsdp(&b, put_rsdt(&b, tables), put_xsdt(&b, tables));
-    *rsdp = GPA(RSDP_AT);
-    return b.failed || b.at > GUEST_ACPI_BASE + GUEST_ACPI_SIZE ? E_RANGE : 0;
+    *end = b.at;
+    return b.failed || b.at > base.v + GUEST_ACPI_SIZE ? E_RANGE : 0;
+}
+
+int guest_acpi_build(const struct guest_memory *memory, const struct guest_acpi_config *config,
+                     gpa_t *rsdp)
+{
+    uint64_t end;
+
+    *rsdp = GPA(GUEST_ACPI_BASE);
+    return guest_acpi_build_at(memory, *rsdp, config, NULL, &end);
 }

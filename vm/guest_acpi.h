@@ -21,4 +21,28 @@ struct guest_acpi_config {
 MUST_CHECK int guest_acpi_build(const struct guest_memory *memory,
                                 const struct guest_acpi_config *config, gpa_t *rsdp);
 
+/*
+ * The same anywhere: what would have to change if the tables were moved. The RSDP is first and may
+ * be taken away from the others; offsets below GUEST_ACPI_RSDP_ROOM are in it.
+ */
+#define GUEST_ACPI_RSDP_ROOM 0x40
+#define GUEST_ACPI_RSDP_SIZE 36
+#define GUEST_ACPI_FIXUPS    16
+
+struct guest_acpi_fixup {
+    bool checksum;          /* else an address */
+    uint8_t size;           /* of the address, in bytes */
+    uint32_t offset;        /* of the address or the checksum */
+    uint32_t start, length; /* what the checksum is of */
+};
+struct guest_acpi_fixups {
+    struct guest_acpi_fixup fixup[GUEST_ACPI_FIXUPS]; /* an address before the checksums over it */
+    unsigned count;
+};
+
+/* *end is where the tables end; fixups may be NULL. */
+MUST_CHECK int guest_acpi_build_at(const struct guest_memory *memory, gpa_t base,
+                                   const struct guest_acpi_config *config,
+                                   struct guest_acpi_fixups *fixups, uint64_t *end);
+
 #endif

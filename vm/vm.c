@@ -23,7 +23,7 @@ static bool memory_read(void *opaque, gpa_t from, void *to, size_t n)
     return vm_read(opaque, from, to, n);
 }
 
-static const void *module_bytes(const char *name, size_t *size)
+const void *vm_module(const char *name, size_t *size)
 {
     const struct boot_module *m = name[0] != '\0' ? bootinfo_module(name) : NULL;
 
@@ -47,32 +47,9 @@ static int build_acpi(struct vm *vm, gpa_t *rsdp)
 static int load_firmware(struct vm *vm)
 {
     size_t size;
-    const void *image = module_bytes(vm->config.firmware, &size);
+    const void *image = vm_module(vm->config.firmware, &size);
 
     return vm->firmware.rom_pages != 0 ? 0 : vm_firmware_init(vm, image, size);
-}
-
-static struct disk_image disk_image(const char *name, bool cdrom)
-{
-    struct disk_image d = {.name = name, .read_only = cdrom, .cdrom = cdrom};
-
-    d.data = module_bytes(name, &d.size);
-    return d;
-}
-
-/* The CD-ROM is where it is on most PCs, or in the next place that is free. */
-static void add_disks(const struct vm_config *c, struct machine_config *config)
-{
-    static const uint8_t cdrom_places[DISK_IMAGES] = {2, 3, 1, 0};
-
-    for (unsigned i = 0; i < DISK_IMAGES; i++)
-        config->disk[i] = disk_image(c->disk[i], false);
-    for (unsigned i = 0; i < DISK_IMAGES && c->cdrom[0] != '\0'; i++)
-        if (config->disk[cdrom_places[i]].data == NULL) {
-            config->disk[cdrom_places[i]] = disk_image(c->cdrom, true);
-            break;
-        }
-    config->floppy = disk_image(c->floppy, false);
 }
 
 /* Puts the kernel and what it needs into memory; the state to start it in is left in entry. */
@@ -84,8 +61,8 @@ static int load(struct vm *vm, struct entry_state *entry)
     int error;
 
     memset(entry, 0, sizeof(*entry));
-    r.kernel = module_bytes(vm->config.kernel, &r.kernel_size);
-    r.initrd = module_bytes(vm->config.initrd, &r.initrd_size);
+    r.kernel = vm_module(vm->config.kernel, &r.kernel_size);
+    r.initrd = vm_module(vm->config.initrd, &r.initrd_size);
     if (build_acpi(vm, &r.rsdp) != 0) {
         vm_log(vm, "not started: no room for ACPI tables");
         return E_NOSPC;
@@ -164,10 +141,11 @@ static int make_parts(struct vm *vm)
     config.ram_bytes = vm->config.memory;
     config.apic_shift = vm->vmx.apic_shift;
     config.debug_console = vm->config.debug_console;
-    config.firmware = vm_has_firmware(vm);
-    add_disks(&vm->config, &config);
     config.vga = vm_wants_vga(&vm->config);
-    error = machine_create(&vm->machine, &vm->host, &config, &vm_cpu_ops, vm);
+    vm_disks_config(vm, &config);
+    error = vm_firmware_config(vm, &config);
+    if (error == 0)
+        error = machine_create(&vm->machine, &vm->host, &config, &vm_cpu_ops, vm);
     if (error != 0)
         return error;
     for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++) {

@@ -15,6 +15,7 @@
 #include "machine/percpu.h"
 #include "sched/sched.h"
 #include "vm/config.h"
+#include "vm/firmware_files.h"
 #include "vm/load.h"
 #include "vmx/vcpu.h"
 
@@ -74,6 +75,7 @@ struct vm_serial {
 #define FIRMWARE_PAGES 64 /* 256 KiB: at most of an image, and of the area below 1 MiB */
 
 struct vm_firmware {
+    struct firmware_files *files;
     mpn_t rom;          /* 2^6 pages whose last ones are the image; MPN_NONE: no firmware */
     mpn_t shadow;       /* 2^6 pages of RAM from GUEST_ROM_START on */
     unsigned rom_pages; /* of the image */
@@ -133,6 +135,13 @@ bool vm_wants_vga(const struct vm_config *config);
 /* A line in the log, with the VM's name before it. */
 void vm_log(struct vm *vm, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+/* The image in a boot module; name stays with the machine. */
+struct disk_image vm_disk_image(const char *name, bool cdrom);
+/* Puts the disks' images on their places. */
+void vm_disks_config(struct vm *vm, struct machine_config *config);
+/* A boot module's bytes; NULL for "" or a name that is not there. */
+const void *vm_module(const char *name, size_t *size);
+
 /* ---- memory.c: guest-physical memory ---- */
 
 int vm_memory_init(struct vm *vm);
@@ -168,6 +177,8 @@ static inline bool vm_has_firmware(const struct vm *vm)
 /* Puts the firmware's image (size bytes, checked here) into ROM. 0, or why it was not told. */
 MUST_CHECK int vm_firmware_init(struct vm *vm, const void *image, size_t size);
 void vm_firmware_destroy(struct vm *vm);
+/* What the machine needs to know for firmware: files, boot order. 0 or E_NOMEM, E_RANGE. */
+MUST_CHECK int vm_firmware_config(struct vm *vm, struct machine_config *config);
 /* Whether gpa is between 768 KiB and 1 MiB, where the chip set says what is found. */
 bool vm_firmware_owns(const struct vm *vm, gpa_t gpa);
 /* The RAM there, in the direct map; NULL where writes do not reach it. */

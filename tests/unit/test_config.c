@@ -112,6 +112,34 @@ static void test_full(void **state)
     assert_false(b->debug_console);
 }
 
+static void test_firmware(void **state)
+{
+    struct result *r = parse("[vm a]\nfirmware = vmlinuz\nvgabios = vmlinuz\nfloppy = initrd.img\n"
+                             "disk = vmlinuz\ndisk4 = initrd.img\ncdrom = vmlinuz\n"
+                             "boot_order = cdrom ,disk\nboot_menu = yes\n"
+                             "[vm b]\nfirmware = vmlinuz\n"
+                             "[vm c]\nkernel = vmlinuz\ndisk2 = vmlinuz\ndisk3 = vmlinuz\n");
+    static const uint8_t order[2][CONFIG_BOOT_DEVICES] = {{3, 2}, {1, 2, 3, 4}};
+
+    (void)state;
+    assert_int_equal(r->nr_lines, 0);
+    assert_int_equal(r->nr_vms, 3);
+    assert_string_equal(r->vms[0].firmware, "vmlinuz");
+    assert_string_equal(r->vms[0].kernel, "");
+    assert_string_equal(r->vms[0].vgabios, "vmlinuz");
+    assert_string_equal(r->vms[0].floppy, "initrd.img");
+    assert_string_equal(r->vms[0].disk[0], "vmlinuz");
+    assert_string_equal(r->vms[0].disk[1], "");
+    assert_string_equal(r->vms[0].disk[3], "initrd.img");
+    assert_string_equal(r->vms[0].cdrom, "vmlinuz");
+    assert_memory_equal(r->vms[0].boot_order, order[0], sizeof(order[0]));
+    assert_true(r->vms[0].boot_menu);
+    assert_memory_equal(r->vms[1].boot_order, order[1], sizeof(order[1]));
+    assert_false(r->vms[1].boot_menu);
+    assert_string_equal(r->vms[2].disk[1], "vmlinuz");
+    assert_string_equal(r->vms[2].disk[2], "vmlinuz");
+}
+
 static void test_sizes(void **state)
 {
     static const struct {
@@ -156,6 +184,11 @@ static const struct {
     {"acpi = maybe", "acpi = maybe: not yes or no"},
     {"initrd = gone.img", "initrd = gone.img: no such boot module"},
     {"initrd =", "initrd = : no name"},
+    {"firmware = vmlinuz", "kernel: cannot be used with firmware"},
+    {"floppy = vmlinuz", "floppy: needs firmware (firmware = MODULE)"},
+    {"boot_order = disk", "boot_order: needs firmware (firmware = MODULE)"},
+    {"disk = gone.img", "disk = gone.img: no such boot module"},
+    {"disk5 = vmlinuz", "disk5: unknown key (did you mean disk?)"},
     {"memry = 1G", "memry: unknown key (did you mean memory?)"},
     {"on-crash = destroy", "on-crash: unknown key (did you mean on_crash?)"},
     {"colour = green", "colour: unknown key"},
@@ -181,7 +214,9 @@ static void test_bad_lines(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(bad_lines); i++) {
         snprintf(text, sizeof(text), "[vm a]\nkernel = vmlinuz\n%s", bad_lines[i].line);
-        snprintf(want, sizeof(want), "tithe.conf:3: %s", bad_lines[i].error);
+        snprintf(want, sizeof(want), "tithe.conf:%d: %s",
+                 strncmp(bad_lines[i].error, "kernel: cannot", 14) == 0 ? 2 : 3,
+                 bad_lines[i].error);
         r = parse(text);
         assert_int_equal(r->nr_lines, 1);
         assert_string_equal(r->lines[0], want);
@@ -196,6 +231,19 @@ static const struct {
 } bad_files[] = {
     {"[vm a]\ncpus = 2\n", "tithe.conf:1: vm a: no kernel (kernel = MODULE)", 1},
     {"cpus = 2\n", "tithe.conf:1: cpus: outside of a section (start one with [vm NAME])", 0},
+    {"[vm a]\nfirmware = vmlinuz\nboot_order = disk,usb\n",
+     "tithe.conf:3: boot_order = disk,usb: not a list of floppy, disk, cdrom, network", 1},
+    {"[vm a]\nfirmware = vmlinuz\nboot_order = disk,\n",
+     "tithe.conf:3: boot_order = disk,: not a list of floppy, disk, cdrom, network", 1},
+    {"[vm a]\nfirmware = vmlinuz\nboot_order = disk, cdrom, disk, disk, disk, disk\n",
+     "tithe.conf:3: boot_order = disk, cdrom, disk, disk, disk, disk: disk is there twice", 1},
+    {"[vm a]\nfirmware = vmlinuz\nboot_order =\n",
+     "tithe.conf:3: boot_order = : not a list of floppy, disk, cdrom, network", 1},
+    {"[vm a]\nfirmware = vmlinuz\ncmdline = x\n",
+     "tithe.conf:3: cmdline: cannot be used with firmware", 1},
+    {"[vm a]\nkernel = vmlinuz\ndisk = vmlinuz\ndisk2 = vmlinuz\ndisk3 = vmlinuz\n"
+     "disk4 = vmlinuz\ncdrom = vmlinuz\n",
+     "tithe.conf:7: cdrom: no place left beside 4 disks", 1},
     {"[disk x]\nsize = 1\n", "tithe.conf:1: unknown section (it must be [vm NAME])", 0},
     {"[]", "tithe.conf:1: unknown section (it must be [vm NAME])", 0},
     {"[vm]\nkernel = x", "tithe.conf:1: no VM name ([vm NAME])", 0},
@@ -300,7 +348,9 @@ static void test_fuzz(void **state)
 {
     static const char seed_text[] = "[vm \"a\"]\nkernel = vmlinuz\nmemory = 64M # x\n"
                                     "cmdline = \"a \\\"b\" \\\n c\ncpus = 2\non_crash = restart\n"
-                                    "[vm b]\nkernel=vmlinuz\nacpi = no\n";
+                                    "[vm b]\nkernel=vmlinuz\nacpi = no\n"
+                                    "[vm c]\nfirmware=vmlinuz\nboot_order = disk, cdrom\n"
+                                    "disk = initrd.img\n";
     static const char letters[] = "[]\"\\\n\r#;= \tvmkernelcpus0123456789MGK\0\xff";
     char text[sizeof(seed_text) * 2];
     size_t n;
@@ -324,7 +374,8 @@ static void test_fuzz(void **state)
             if (r->vms[i].valid) {
                 assert_in_range(r->vms[i].cpus, 1, CONFIG_MAX_CPUS);
                 assert_in_range(r->vms[i].memory, CONFIG_MIN_MEMORY, CONFIG_MAX_MEMORY);
-                assert_true(module_exists(NULL, r->vms[i].kernel));
+                assert_true(module_exists(NULL, r->vms[i].kernel) ||
+                            module_exists(NULL, r->vms[i].firmware));
             }
         }
     }
@@ -333,11 +384,11 @@ static void test_fuzz(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full),         cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_bad_lines),    cmocka_unit_test(test_bad_files),
-        cmocka_unit_test(test_others_go_on), cmocka_unit_test(test_longest),
-        cmocka_unit_test(test_lines),        cmocka_unit_test(test_flood),
-        cmocka_unit_test(test_fuzz),
+        cmocka_unit_test(test_full),      cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_firmware),  cmocka_unit_test(test_bad_lines),
+        cmocka_unit_test(test_bad_files), cmocka_unit_test(test_others_go_on),
+        cmocka_unit_test(test_longest),   cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_flood),     cmocka_unit_test(test_fuzz),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
