@@ -13,8 +13,8 @@
 /* How long a vCPU runs while others wait for its CPU. */
 #define SLICE_NS 5000000ull
 
-/* Pages cleared in one go while idle: short enough not to delay a wake-up. */
-#define SCRUB_PAGES 16
+/* Pages cleared in one go while idle: a wake-up waits for them, 512 ticks each in Bochs. */
+#define SCRUB_PAGES 2
 
 struct cpu_loop_state {
     struct sched_queue queue;
