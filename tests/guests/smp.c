@@ -120,6 +120,20 @@ static bool done(void)
     return !lost;
 }
 
+static void settle_job(void)
+{
+    irq_enable();
+    asm volatile("nop; nop" : : : "memory");
+    irq_disable();
+}
+
+/* The other CPU takes what an earlier check has left pending. */
+static void settle(void)
+{
+    give(settle_job);
+    (void)done();
+}
+
 /* ------------------------------------------------------------------ INIT and SIPI */
 
 /* INIT, then SIPIs until it has come: those that come too many mean nothing. */
@@ -225,6 +239,7 @@ static void check_wake(void)
 {
     unsigned steps = 0;
 
+    settle();
     counts[1][VEC_IPI] = 0;
     for_nothing = 0;
     give(wake_job);
@@ -365,6 +380,7 @@ static void check_queue(void)
 {
     unsigned rounds = 0;
 
+    settle();
     counts[1][VEC_IPI] = counts[1][VEC_THIRD] = counts[1][VEC_SLOW] = 0;
     masked_taken = 0;
     give(queue_job);
