@@ -195,6 +195,11 @@ size_t console_log_read(uint64_t *pos, char *buf, size_t size)
     return n;
 }
 
+uint64_t console_log_end(void)
+{
+    return __atomic_load_n(&console.log_head, __ATOMIC_RELAXED);
+}
+
 struct console_stats console_stats(void)
 {
     return console.stats;

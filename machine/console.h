@@ -14,6 +14,8 @@
 size_t console_write_raw(const void *data, size_t n);
 /* Room in the output ring, in bytes. */
 size_t console_room(void);
+/* Where the log ends; it moves with every line. */
+uint64_t console_log_end(void);
 /* Who gets the bytes typed on the serial line; called with interrupts off, from an interrupt. */
 void console_set_input(void (*input)(void *opaque, uint8_t byte), void *opaque);
 /* Writes out everything that is queued, by polling. Before power-off, and in a panic. */

@@ -8,6 +8,8 @@ import termios
 import time
 import tty
 
+from tithe_picture import PictureReader, save_numbered
+
 ESCAPE_KEY = 0x1D  # Ctrl-]
 # What a guest that waits for a command has written last; some ask the terminal for the cursor.
 PROMPT = re.compile(rb"([#$>]|ogin:|assword:) ?(\x1b\[6n)?\Z")
@@ -100,8 +102,10 @@ class Script:
 class Session:
     """Runs a machine's serial line on stdin and stdout until one of them ends."""
 
-    def __init__(self, machine, progress):
+    def __init__(self, machine, progress, pictures="."):
         self.machine = machine
+        self.pictures = PictureReader()
+        self.picture_directory = pictures
         self.progress = progress
         self.keyboard = sys.stdin.isatty()
         self.script = Script()
@@ -128,12 +132,20 @@ class Session:
     def _show(self, data):
         self.progress.clear()
         self.quiet_since = time.monotonic()
+        data = self.pictures.feed(data)
+        self._save_pictures()
         try:
             while data:
                 data = data[os.write(1, data):]
         except BrokenPipeError:
             return False
         return True
+
+    def _save_pictures(self):
+        """Saves pictures that have come; the terminal's title says so, as its screen is taken."""
+        while self.pictures.done:
+            path = save_numbered(self.pictures.done.pop(0), self.picture_directory)
+            os.write(2, f"\x1b]2;tithe: saved {os.path.relpath(path)}\x07".encode())
 
     def _stdin(self):
         """Takes what was typed; False where it was the escape key."""

@@ -2,7 +2,7 @@
 
 # Sources that know no hardware, built for the host with ASan and UBSan. One test program for
 # each tests/unit/test_*.c, linked with all of them.
-HOST_DIRS := lib ept emulate devices balloon pageshare sched
+HOST_DIRS := lib ept emulate devices balloon pageshare sched monitor
 HOST_SRCS := $(sort $(wildcard $(HOST_DIRS:%=%/*.c))) \
              $(wildcard vm/config*.c vm/load_*.c vm/guest_acpi.c vm/firmware_files.c)
 HOST_OBJS := $(HOST_SRCS:%.c=$(B)/host/%.o) $(B)/host/tests/unit/shim.o \

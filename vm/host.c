@@ -9,6 +9,7 @@
 #include "machine/frame.h"
 #include "machine/rtc.h"
 #include "machine/timer.h"
+#include "vm/screen.h"
 #include "vm/vm.h"
 
 /* Bytes that the UART or the line could not take are offered again after so long. */
@@ -137,7 +138,7 @@ void vm_log(struct vm *vm, const char *fmt, ...)
 
 /* ------------------------------------------------------------------ serial */
 
-/* The VM that the operator's keys go to: the first with com1 = console. */
+/* The VM that the operator's keys go to: the first that has its screen or COM1 on the console. */
 static struct vm *console_vm;
 
 static void retry_later(struct vm *vm)
@@ -232,15 +233,25 @@ static void console_input(UNUSED void *opaque, uint8_t byte)
         return;
     s = &vm->serial;
     spin_lock(&vm->lock);
+    if (vm_screen_input(vm, byte)) {
+        spin_unlock(&vm->lock);
+        return;
+    }
     if (s->input_head - s->input_tail < VM_INPUT_RING)
         s->input[s->input_head++ % VM_INPUT_RING] = byte;
     serial_feed(vm);
     spin_unlock(&vm->lock);
 }
 
+/* The screen takes the place of the serial port. */
+static bool serial_on_console(const struct vm *vm)
+{
+    return vm->config.com1 == CONFIG_SERIAL_CONSOLE && vm->config.screen == CONFIG_SCREEN_NONE;
+}
+
 static void share_console(struct vm *vm)
 {
-    if (vm->config.com1 != CONFIG_SERIAL_CONSOLE)
+    if (!serial_on_console(vm) && vm->config.screen == CONFIG_SCREEN_NONE)
         return;
     if (console_vm == NULL) {
         console_vm = vm;
@@ -259,9 +270,25 @@ void vm_host_init(struct vm *vm, struct machine_config *config)
     timer_init(&vm->next_timer, next_timer_fired, vm);
     timer_init(&vm->serial.retry, serial_retry, vm);
     vm->serial.logged = vm->config.com1 == CONFIG_SERIAL_LOG;
-    if (vm->config.com1 != CONFIG_SERIAL_NULL)
+    if (vm->serial.logged || serial_on_console(vm))
         config->com[0] = (struct chardev){serial_write, vm, serial_room};
     share_console(vm);
+}
+
+int vm_host_connect(struct vm *vm)
+{
+    if (console_vm == vm)
+        return vm_screen_open(vm);
+    if (vm->config.screen == CONFIG_SCREEN_CONSOLE)
+        vm_log(vm, "its screen is not shown: the console is that of %s", console_vm->config.name);
+    return 0;
+}
+
+void vm_host_disconnect(struct vm *vm)
+{
+    spin_lock(&vm->lock);
+    vm_screen_close(vm);
+    spin_unlock(&vm->lock);
 }
 
 void vm_host_destroy(struct vm *vm)

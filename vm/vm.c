@@ -146,6 +146,8 @@ static int make_parts(struct vm *vm)
     error = vm_firmware_config(vm, &config);
     if (error == 0)
         error = machine_create(&vm->machine, &vm->host, &config, &vm_cpu_ops, vm);
+    if (error == 0)
+        error = vm_host_connect(vm);
     if (error != 0)
         return error;
     for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++) {
@@ -161,8 +163,10 @@ static void destroy(struct vm *vm)
     for (unsigned i = 0; i < MACHINE_MAX_VCPUS; i++)
         if (vm->vcpus[i] != NULL)
             vcpu_destroy(vm->vcpus[i]);
-    if (vm->machine.host != NULL)
+    if (vm->machine.host != NULL) {
+        vm_host_disconnect(vm);
         machine_destroy(&vm->machine);
+    }
     if (vm->host.ops != NULL)
         vm_host_destroy(vm);
     if (vm->vmx.cpuid != NULL)

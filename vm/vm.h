@@ -105,6 +105,7 @@ struct vm {
     unsigned restarts;
     bool crashed; /* it ended in a way that its guest did not choose */
     struct vm_serial serial;
+    struct vm_screen *screen; /* on the console; NULL: it has none there */
     struct vcpu *vcpus[MACHINE_MAX_VCPUS];
 };
 
@@ -240,6 +241,10 @@ extern const struct device_host_ops vm_host_ops;
 extern const struct machine_cpu_ops vm_cpu_ops;
 /* Fills in config's serial ports. */
 void vm_host_init(struct vm *vm, struct machine_config *config);
+/* Once the machine is made: connects its screen. 0 or E_NOMEM. */
+MUST_CHECK int vm_host_connect(struct vm *vm);
+/* Before the machine goes. */
+void vm_host_disconnect(struct vm *vm);
 void vm_host_destroy(struct vm *vm);
 
 /* ---- loop.c: the per-CPU loop ---- */

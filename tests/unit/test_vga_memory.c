@@ -3,139 +3,11 @@
  * the pictures of the classic modes.
  */
 #include "tests/unit/vga.h"
-
-#define PLANE_BYTES 65536u
-
-/* ------------------------------------------------------------------ the reference */
-
-struct reference {
-    uint8_t plane[4][PLANE_BYTES];
-    uint8_t latch[4];
-    uint8_t misc, seq[VGA_NR_SEQ], gc[VGA_NR_GC];
-};
-
-/* Where an access goes: whether the window answers, and the offset in it. */
-static bool ref_window(const struct reference *r, uint32_t address, uint32_t *offset)
-{
-    static const uint32_t start[] = {0xa0000, 0xa0000, 0xb0000, 0xb8000};
-    static const uint32_t end[] = {0xc0000, 0xb0000, 0xb8000, 0xc0000};
-    unsigned n = r->gc[GC_MISC] >> 2 & 3;
-
-    *offset = address - start[n];
-    return (r->misc & 2) && address >= start[n] && address < end[n];
-}
-
-static uint32_t ref_odd_even(const struct reference *r, uint32_t offset)
-{
-    bool low;
-
-    if (!(r->gc[GC_MISC] & 2))
-        return offset % PLANE_BYTES;
-    low = (r->gc[GC_MISC] & 0xc) == 0 ? offset >= PLANE_BYTES : !(r->misc & 0x20);
-    return (offset - offset % 2 + low) % PLANE_BYTES;
-}
-
-static unsigned bit_of(unsigned value, unsigned bit)
-{
-    return value >> bit & 1;
-}
-
-/* One bit of one plane, after data has been written (IBM, graphics controller: write modes). */
-static unsigned ref_write_bit(const struct reference *r, unsigned plane, unsigned bit, uint8_t data)
-{
-    unsigned mode = r->gc[GC_MODE] & 3, count = r->gc[GC_ROTATE] & 7;
-    unsigned latched = bit_of(r->latch[plane], bit), rotated = bit_of(data, (bit + count) % 8);
-    unsigned mask = bit_of(r->gc[GC_BIT_MASK], bit), source;
-
-    if (mode == 1)
-        return latched;
-    if (mode == 0)
-        source = bit_of(r->gc[GC_ENABLE_SET_RESET], plane) ? bit_of(r->gc[GC_SET_RESET], plane)
-                                                           : rotated;
-    else if (mode == 2)
-        source = bit_of(data, plane);
-    else
-        source = bit_of(r->gc[GC_SET_RESET], plane);
-    if (mode == 3)
-        mask = mask && rotated;
-    switch (r->gc[GC_ROTATE] >> 3 & 3) {
-    case 1:
-        source = source && latched;
-        break;
-    case 2:
-        source = source || latched;
-        break;
-    case 3:
-        source = source != latched;
-        break;
-    default:
-        break;
-    }
-    return mask ? source : latched;
-}
-
-static void ref_write(struct reference *r, uint32_t address, uint8_t data)
-{
-    uint32_t offset, at;
-
-    if (!ref_window(r, address, &offset))
-        return;
-    for (unsigned p = 0; p < 4; p++) {
-        uint8_t result = 0;
-
-        at = offset % PLANE_BYTES;
-        if (r->seq[SEQ_MEMORY] & 8) {
-            if (offset % 4 != p)
-                continue;
-            at -= at % 4;
-        } else if (!(r->seq[SEQ_MEMORY] & 4)) {
-            if (offset % 2 != p % 2)
-                continue;
-            at = ref_odd_even(r, offset);
-        }
-        if (!bit_of(r->seq[SEQ_MAP_MASK], p))
-            continue;
-        for (unsigned bit = 0; bit < 8; bit++)
-            result |= (uint8_t)(ref_write_bit(r, p, bit, data) << bit);
-        r->plane[p][at] = result;
-    }
-}
-
-static uint8_t ref_read(struct reference *r, uint32_t address)
-{
-    uint32_t offset, at;
-    unsigned p = r->gc[GC_READ_MAP];
-    uint8_t result = 0;
-
-    if (!ref_window(r, address, &offset))
-        return 0xff;
-    at = offset % PLANE_BYTES;
-    if (r->seq[SEQ_MEMORY] & 8) {
-        p = offset % 4;
-        at -= p;
-    } else if (r->gc[GC_MODE] & 0x10) {
-        p = (p & 2) + offset % 2;
-        at = ref_odd_even(r, offset);
-    }
-    for (unsigned i = 0; i < 4; i++)
-        r->latch[i] = r->plane[i][at];
-    if (!(r->gc[GC_MODE] & 8))
-        return r->latch[p];
-    for (unsigned bit = 0; bit < 8; bit++) {
-        bool same = true;
-
-        for (unsigned i = 0; i < 4; i++)
-            if (bit_of(r->gc[GC_CARE], i) &&
-                bit_of(r->latch[i], bit) != bit_of(r->gc[GC_COMPARE], i))
-                same = false;
-        result |= (uint8_t)(same << bit);
-    }
-    return result;
-}
+#include "tests/vga_reference.h"
 
 /* ------------------------------------------------------------------ against it */
 
-static void change_register(struct pc *pc, struct reference *r, struct random *rnd)
+static void change_register(struct pc *pc, struct vga_ref *r, struct random *rnd)
 {
     unsigned index;
 
@@ -160,7 +32,7 @@ static void change_register(struct pc *pc, struct reference *r, struct random *r
     }
 }
 
-static uint32_t some_address(const struct reference *r, struct random *rnd)
+static uint32_t some_address(const struct vga_ref *r, struct random *rnd)
 {
     static const uint32_t start[] = {0xa0000, 0xa0000, 0xb0000, 0xb8000};
 
@@ -171,7 +43,7 @@ static uint32_t some_address(const struct reference *r, struct random *rnd)
 
 static void test_against_reference(void **state)
 {
-    struct reference *r = calloc(1, sizeof(*r));
+    struct vga_ref *r = calloc(1, sizeof(*r));
     struct random rnd = {1};
     struct pc pc;
 
@@ -188,15 +60,15 @@ static void test_against_reference(void **state)
         if (random_below(&rnd, 2) == 0) {
             poke(&pc, address, size, value);
             for (unsigned i = 0; i < size; i++)
-                ref_write(r, address + i, (uint8_t)(value >> 8 * i));
+                vga_ref_write(r, address + i, (uint8_t)(value >> 8 * i));
         } else {
             uint64_t got = peek(&pc, address, size);
 
             for (unsigned i = 0; i < size; i++)
-                assert_int_equal(got >> 8 * i & 0xff, ref_read(r, address + i));
+                assert_int_equal(got >> 8 * i & 0xff, vga_ref_read(r, address + i));
         }
     }
-    for (uint32_t i = 0; i < PLANE_BYTES; i++)
+    for (uint32_t i = 0; i < VGA_REF_BYTES; i++)
         for (unsigned p = 0; p < 4; p++)
             assert_int_equal(vga_planes(pc.m.vga, i) >> 8 * p & 0xff, r->plane[p][i]);
     pc_finish(&pc);
