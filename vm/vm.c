@@ -160,9 +160,11 @@ static int make_parts(struct vm *vm)
 
 static void destroy(struct vm *vm)
 {
-    for (unsigned i = 0; i < MACHINE_MAX_VCPUS; i++)
+    for (unsigned i = 0; i < MACHINE_MAX_VCPUS; i++) {
         if (vm->vcpus[i] != NULL)
             vcpu_destroy(vm->vcpus[i]);
+        vm->vcpus[i] = NULL; /* devices that go away may want to tell them something */
+    }
     if (vm->machine.host != NULL) {
         vm_host_disconnect(vm);
         machine_destroy(&vm->machine);
