@@ -9,16 +9,17 @@
 #include "lib/string.h"
 
 #define PORT_SPACE        0x10000u
-#define PORTS_PER_PAGE    256u
+#define PORTS_PER_PAGE    BUS_PORTS_PER_PAGE
 #define PORT_PAGES        (PORT_SPACE / PORTS_PER_PAGE)
-#define MAX_PORT_RANGES   128u /* numbers fit a byte, and 0 is nobody */
+#define MAX_PORT_RANGES   128u
 #define MAX_MEMORY_RANGES 128u
 #define MEMORY_SPACE      BIT(52) /* no x86 has more physical address bits */
 
 struct bus {
     struct device_host *host;
     struct bus_counters counters;
-    uint8_t *port_page[PORT_PAGES]; /* per port the range's index + 1; NULL: none in this page */
+    struct bus_ports ports;
+    struct bus_port nobody[PORTS_PER_PAGE];     /* the page of pages where there is nobody */
     struct bus_range port[MAX_PORT_RANGES];     /* unused ones have size 0 */
     struct bus_range memory[MAX_MEMORY_RANGES]; /* by address */
     unsigned nr_memory;
@@ -32,16 +33,30 @@ struct bus *bus_create(struct device_host *host)
 {
     struct bus *b = host->ops->alloc(host, sizeof(*b));
 
-    if (b != NULL)
-        b->host = host;
+    if (b == NULL)
+        return NULL;
+    b->host = host;
+    for (unsigned i = 0; i < PORT_PAGES; i++)
+        b->ports.page[i] = b->nobody;
     return b;
+}
+
+const struct bus_ports *bus_ports(const struct bus *b)
+{
+    return &b->ports;
+}
+
+/* A page that was made. */
+static struct bus_port *port_page(struct bus *b, unsigned n)
+{
+    return (struct bus_port *)(uintptr_t)b->ports.page[n];
 }
 
 void bus_destroy(struct bus *b)
 {
     for (unsigned i = 0; i < PORT_PAGES; i++)
-        if (b->port_page[i] != NULL)
-            b->host->ops->free(b->host, b->port_page[i]);
+        if (b->ports.page[i] != b->nobody)
+            b->host->ops->free(b->host, port_page(b, i));
     b->host->ops->free(b->host, b);
 }
 
@@ -59,16 +74,7 @@ static bool range_has(const struct bus_range *r, uint64_t addr)
 
 static const struct bus_range *port_find(struct bus *b, uint64_t port)
 {
-    const uint8_t *page;
-    unsigned number;
-
-    if (port >= PORT_SPACE)
-        return NULL;
-    page = b->port_page[port / PORTS_PER_PAGE];
-    if (page == NULL)
-        return NULL;
-    number = page[port % PORTS_PER_PAGE];
-    return number == 0 ? NULL : &b->port[number - 1];
+    return port >= PORT_SPACE ? NULL : bus_port_at(&b->ports, (uint16_t)port)->range;
 }
 
 /* How many ranges start at or below addr: the candidate is the one before. */
@@ -119,20 +125,37 @@ static struct bus_range *port_free_slot(struct bus *b)
     return NULL;
 }
 
-/* The page that a port lies in, made when it is the first one there. */
-static uint8_t *port_page_get(struct bus *b, unsigned port)
+/* The page that a port lies in is made when it is the first one there; false: no memory. */
+static bool port_page_make(struct bus *b, unsigned port)
 {
-    uint8_t **page = &b->port_page[port / PORTS_PER_PAGE];
+    const struct bus_port **page = &b->ports.page[port / PORTS_PER_PAGE];
+    struct bus_port *fresh;
 
-    if (*page == NULL)
-        *page = b->host->ops->alloc(b->host, PORTS_PER_PAGE);
-    return *page;
+    if (*page != b->nobody)
+        return true;
+    fresh = b->host->ops->alloc(b->host, sizeof(b->nobody));
+    if (fresh == NULL)
+        return false;
+    memcpy(fresh, b->nobody, sizeof(b->nobody));
+    *page = fresh;
+    return true;
 }
 
-static void port_fill(struct bus *b, unsigned start, unsigned count, uint8_t number)
+/* The access sizes that the range takes at this port: those that end within it. */
+static uint32_t sizes_at(const struct bus_range *r, unsigned port)
+{
+    uint64_t left = r->start + r->size - port;
+
+    return r->ops->sizes & (left >= 4 ? 7u : left >= 2 ? 3u : 1u);
+}
+
+/* r NULL: nobody. */
+static void port_fill(struct bus *b, unsigned start, unsigned count, const struct bus_range *r)
 {
     for (unsigned port = start; port < start + count; port++)
-        b->port_page[port / PORTS_PER_PAGE][port % PORTS_PER_PAGE] = number;
+        port_page(b, port / PORTS_PER_PAGE)[port % PORTS_PER_PAGE] =
+            r == NULL ? b->nobody[0]
+                      : (struct bus_port){r, port - (uint32_t)r->start, sizes_at(r, port)};
 }
 
 int bus_add_ports(struct bus *b, uint16_t start, unsigned count, const char *name,
@@ -149,10 +172,10 @@ int bus_add_ports(struct bus *b, uint16_t start, unsigned count, const char *nam
     if (slot == NULL)
         return E_NOSPC;
     for (unsigned port = start; port < start + count; port++)
-        if (port_page_get(b, port) == NULL)
+        if (!port_page_make(b, port))
             return E_NOMEM;
     *slot = (struct bus_range){start, count, ops, opaque, name};
-    port_fill(b, start, count, (uint8_t)(slot - b->port + 1));
+    port_fill(b, start, count, slot);
     return 0;
 }
 
@@ -162,7 +185,7 @@ void bus_remove_ports(struct bus *b, uint16_t start)
 
     if (r == NULL || r->start != start)
         return;
-    port_fill(b, start, (unsigned)r->size, 0);
+    port_fill(b, start, (unsigned)r->size, NULL);
     memset(&b->port[r - b->port], 0, sizeof(*r));
 }
 
@@ -290,19 +313,20 @@ static void write_pieces(struct bus *b, bus_find_fn find, uint64_t addr, unsigne
 
 uint32_t bus_port_read(struct bus *b, uint16_t port, unsigned size)
 {
-    const struct bus_range *r = port_find(b, port);
+    const struct bus_port *at = bus_port_at(&b->ports, port);
 
-    if (likely(r != NULL && range_takes(r, port, size)))
-        return (uint32_t)(r->ops->read(r->opaque, port - r->start, size) & size_mask(size));
+    if (likely(at->takes & size))
+        return (uint32_t)(at->range->ops->read(at->range->opaque, at->offset, size) &
+                          size_mask(size));
     return (uint32_t)read_pieces(b, port_find, port, MIN(size, 4u));
 }
 
 void bus_port_write(struct bus *b, uint16_t port, unsigned size, uint32_t value)
 {
-    const struct bus_range *r = port_find(b, port);
+    const struct bus_port *at = bus_port_at(&b->ports, port);
 
-    if (likely(r != NULL && range_takes(r, port, size)))
-        r->ops->write(r->opaque, port - r->start, size, value & size_mask(size));
+    if (likely(at->takes & size))
+        at->range->ops->write(at->range->opaque, at->offset, size, value & size_mask(size));
     else
         write_pieces(b, port_find, port, MIN(size, 4u), value);
 }

@@ -29,6 +29,15 @@ struct bus_range {
 
 struct bus;
 
+/* What answers at one port. */
+struct bus_port {
+    const struct bus_range *range; /* NULL: nobody */
+    uint32_t offset;               /* from the range's start */
+    uint32_t takes;                /* access sizes that it takes here without splitting */
+};
+
+#define BUS_PORTS_PER_PAGE 256u
+
 struct bus_counters {
     uint64_t unclaimed_reads, unclaimed_writes;
 };
@@ -43,6 +52,19 @@ MUST_CHECK int bus_add_memory(struct bus *b, gpa_t start, uint64_t size, const c
 /* A range that starts there goes away (a moved BAR). */
 void bus_remove_ports(struct bus *b, uint16_t start);
 void bus_remove_memory(struct bus *b, gpa_t start);
+
+/*
+ * Who answers at a port, for callers that count instructions. An access of a size that is not in
+ * takes is for bus_port_read and bus_port_write. A value read may have more bits set than the size.
+ */
+struct bus_ports {
+    const struct bus_port *page[0x10000 / BUS_PORTS_PER_PAGE]; /* never NULL */
+};
+const struct bus_ports *bus_ports(const struct bus *b);
+static inline const struct bus_port *bus_port_at(const struct bus_ports *p, uint16_t port)
+{
+    return &p->page[port / BUS_PORTS_PER_PAGE][port % BUS_PORTS_PER_PAGE];
+}
 
 /* size 1, 2 or 4. Constant time. */
 uint32_t bus_port_read(struct bus *b, uint16_t port, unsigned size);

@@ -58,8 +58,8 @@ struct lapic {
     unsigned vcpu;
     uint64_t base_msr; /* IA32_APIC_BASE: base, enable, x2APIC, BSP */
     uint64_t tsc_deadline;
-    struct timer timer;
-    uint64_t timer_start; /* guest TSC at which the count was started */
+    uint64_t timer_deadline; /* guest TSC at which it will fire, or TIMER_NEVER */
+    uint64_t timer_start;    /* guest TSC at which the count was started */
     /* Vectors posted level-triggered: EOI goes to the IOAPIC. Bits set and cleared atomically. */
     uint8_t pending_eoi_levels[32] __attribute__((aligned(8)));
     /*
@@ -101,6 +101,8 @@ void lapic_write(struct lapic *l, unsigned offset, uint32_t value);
 /* x2APIC registers, IA32_APIC_BASE, TSC deadline; false: #GP. */
 MUST_CHECK bool lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value);
 MUST_CHECK bool lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value);
+/* The time that machine_cpu_ops.timer was told has come; now: the guest's TSC. */
+void lapic_timer_expired(struct lapic *l, uint64_t now);
 /* After the CPU itself stored value into the page (APIC-write exit): the side effects. */
 void lapic_written(struct lapic *l, unsigned offset);
 

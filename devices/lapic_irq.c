@@ -51,6 +51,20 @@ static inline void note_trigger(struct lapic *l, uint8_t vector, bool level)
         __atomic_fetch_and(byte, (uint8_t)~bit, __ATOMIC_RELAXED);
 }
 
+/* Into IRR at once, if the owner allows and the vector was not level-triggered before. */
+static inline bool request_directly(struct lapic *l, uint8_t vector)
+{
+    const uint32_t *levels = (const uint32_t *)(const void *)l->pending_eoi_levels;
+    unsigned word = vector / 32;
+    uint32_t bit = 1u << (vector % 32);
+
+    if (unlikely(((*lapic_word(l, LAPIC_TMR, word) | levels[word]) & bit) != 0) ||
+        !l->machine->cpu_ops->delivers(l->machine->cpu_opaque, l->vcpu, vector))
+        return false;
+    *lapic_word(l, LAPIC_IRR, word) |= bit;
+    return true;
+}
+
 /*
  * The bit first, then the notification. The owner takes the notification first, then the bits: so
  * a bit it has just missed comes with a notification that it has not. Who finds either set
@@ -60,6 +74,8 @@ void lapic_post(struct lapic *l, uint8_t vector, bool level)
 {
     uint64_t bit = BIT(vector % 64);
 
+    if (!level && request_directly(l, vector))
+        return;
     note_trigger(l, vector, level);
     if (__atomic_fetch_or(&l->pir.bits[vector / 64], bit, __ATOMIC_SEQ_CST) & bit)
         return;

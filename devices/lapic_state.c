@@ -33,7 +33,7 @@ void lapic_save(struct lapic *l, struct device_state *s)
     f.base_msr = l->base_msr;
     f.tsc_deadline = l->tsc_deadline;
     f.timer_start = l->timer_start;
-    f.timer_deadline = l->timer.deadline;
+    f.timer_deadline = l->timer_deadline;
     f.errors = l->errors;
     f.timer_running = l->timer_running;
     f.extint = l->extint;

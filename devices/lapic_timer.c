@@ -35,13 +35,15 @@ static uint64_t timer_period(const struct lapic *l)
 static void timer_arm(struct lapic *l, uint64_t deadline)
 {
     l->timer_running = true;
-    host_of(l)->ops->timer_set(host_of(l), &l->timer, deadline);
+    l->timer_deadline = deadline;
+    l->machine->cpu_ops->timer(l->machine->cpu_opaque, l, deadline);
 }
 
 void lapic_timer_stop(struct lapic *l)
 {
     l->timer_running = false;
-    host_of(l)->ops->timer_cancel(host_of(l), &l->timer);
+    l->timer_deadline = TIMER_NEVER;
+    l->machine->cpu_ops->timer(l->machine->cpu_opaque, l, TIMER_NEVER);
 }
 
 /*
@@ -63,12 +65,14 @@ static void timer_next_period(struct lapic *l, uint64_t now)
     timer_arm(l, deadline);
 }
 
-static void timer_fire(struct timer *t, uint64_t now)
+void lapic_timer_expired(struct lapic *l, uint64_t now)
 {
-    struct lapic *l = t->opaque;
     uint32_t lvt = lapic_reg(l, LAPIC_LVT_TIMER);
 
+    if (!l->timer_running)
+        return;
     l->timer_running = false;
+    l->timer_deadline = TIMER_NEVER;
     if (l->timer_mode == TIMER_TSC_DEADLINE)
         l->tsc_deadline = 0;
     else if (l->timer_mode == TIMER_PERIODIC)
@@ -79,7 +83,6 @@ static void timer_fire(struct timer *t, uint64_t now)
 
 void lapic_timer_init(struct lapic *l)
 {
-    timer_init(&l->timer, timer_fire, l);
     l->timer_min = host_of(l)->tsc_hz / PERIODS_PER_SECOND_MAX;
 }
 

@@ -61,7 +61,7 @@ static void lapic_destroy(struct machine *m, unsigned vcpu)
 {
     struct lapic *l = m->lapic[vcpu];
 
-    m->host->ops->timer_cancel(m->host, &l->timer);
+    m->cpu_ops->timer(m->cpu_opaque, l, TIMER_NEVER);
     m->host->ops->free(m->host, l->page);
     m->host->ops->free(m->host, l);
     m->lapic[vcpu] = NULL;
@@ -155,6 +155,8 @@ int machine_create(struct machine *m, struct device_host *host, const struct mac
     m->cpu_opaque = cpu_opaque;
     list_init(&m->devices);
     m->bus = bus_create(host);
+    if (m->bus != NULL)
+        m->ports = bus_ports(m->bus);
     err = m->bus == NULL ? E_NOMEM : create_lapics(m);
     if (err == 0)
         err = create_devices(m);

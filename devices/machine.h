@@ -69,6 +69,16 @@ struct machine_config {
 struct machine_cpu_ops {
     /* Something to inject may have come up: look at the local APIC before the next entry. */
     void (*wake)(void *opaque, unsigned vcpu);
+    /*
+     * A short cut for an edge-triggered interrupt: true when the vCPU is between exit and entry on
+     * this CPU, which delivers the vector by itself as soon as it is in IRR.
+     */
+    bool (*delivers)(void *opaque, unsigned vcpu, uint8_t vector);
+    /*
+     * lapic_timer_expired is to be called at this guest TSC value (or as soon as it can, if that
+     * is over); TIMER_NEVER: not any more.
+     */
+    void (*timer)(void *opaque, struct lapic *l, uint64_t deadline);
     void (*nmi)(void *opaque, unsigned vcpu);
     void (*init)(void *opaque, unsigned vcpu);
     void (*startup)(void *opaque, unsigned vcpu, uint8_t vector); /* SIPI: page of the entry */
@@ -80,6 +90,7 @@ struct machine {
     const struct machine_cpu_ops *cpu_ops;
     void *cpu_opaque;
     struct bus *bus;
+    const struct bus_ports *ports; /* of that bus */
     struct lapic *lapic[MACHINE_MAX_VCPUS];
     /* Set by the classes concerned when they are created. */
     struct pic *pic;

@@ -86,10 +86,9 @@ static uint8_t chip_requests(const struct pic_chip *c)
 /* The highest of these inputs as a distance from the top (0 to 7), or PIC_NONE. */
 static unsigned chip_priority(const struct pic_chip *c, uint8_t inputs)
 {
-    for (unsigned i = 0; i < 8; i++)
-        if (inputs >> ((c->lowest + 1 + i) & 7) & 1)
-            return i;
-    return PIC_NONE;
+    unsigned first = c->lowest + 1u, rotated = (inputs | (unsigned)inputs << 8) >> (first & 7);
+
+    return inputs == 0 ? PIC_NONE : (unsigned)__builtin_ctz(rotated);
 }
 
 static unsigned chip_input_of(const struct pic_chip *c, unsigned priority)
@@ -98,12 +97,15 @@ static unsigned chip_input_of(const struct pic_chip *c, unsigned priority)
 }
 
 /* The input to be served now, or -1. */
-static int chip_request(const struct pic_chip *c, bool master)
+static inline int chip_request(const struct pic_chip *c, bool master)
 {
-    unsigned wanted = chip_priority(c, chip_requests(c) & (uint8_t)~c->imr);
-    uint8_t in_service = c->isr;
+    uint8_t in_service = c->isr, waiting = chip_requests(c) & (uint8_t)~c->imr;
+    unsigned wanted;
 
-    if (wanted == PIC_NONE || c->expect != EXPECT_MASK)
+    if (likely(waiting == 0))
+        return -1;
+    wanted = chip_priority(c, waiting);
+    if (c->expect != EXPECT_MASK)
         return -1;
     if (c->special_mask)
         in_service &= (uint8_t)~c->imr;
@@ -114,7 +116,7 @@ static int chip_request(const struct pic_chip *c, bool master)
     return (int)chip_input_of(c, wanted);
 }
 
-static void chip_set_line(struct pic_chip *c, unsigned input, bool level)
+static inline void chip_set_line(struct pic_chip *c, unsigned input, bool level)
 {
     uint8_t bit = (uint8_t)(1u << input);
 
@@ -257,7 +259,7 @@ static void chip_ocw3(struct pic_chip *c, uint8_t value)
 }
 
 /* The odd port: initialisation words in turn, then the mask. */
-static void chip_write_odd(struct pic_chip *c, uint8_t value)
+static void chip_icw(struct pic_chip *c, uint8_t value)
 {
     switch (c->expect) {
     case EXPECT_ICW2:
@@ -274,9 +276,6 @@ static void chip_write_odd(struct pic_chip *c, uint8_t value)
     case EXPECT_ICW4:
         c->icw4 = value;
         c->expect = EXPECT_MASK;
-        break;
-    default:
-        c->imr = value;
         break;
     }
 }
@@ -318,10 +317,24 @@ static uint64_t port_read(struct pic *p, struct pic_chip *c, uint64_t offset)
     return c->read_isr ? c->isr : chip_requests(c);
 }
 
+/* Guests mask and unmask all the time; mostly nothing waits at the inputs concerned. */
+static void write_mask(struct pic *p, struct pic_chip *c, uint8_t value)
+{
+    uint8_t changed = c->imr ^ value;
+
+    c->imr = value;
+    if ((changed & (c->lines | c->latch)) != 0 || c->special_mask)
+        pic_update(p);
+}
+
 static void port_write(struct pic *p, struct pic_chip *c, uint64_t offset, uint8_t value)
 {
+    if (offset == 1 && likely(c->expect == EXPECT_MASK || c->expect == EXPECT_NOTHING_YET)) {
+        write_mask(p, c, value);
+        return;
+    }
     if (offset == 1)
-        chip_write_odd(c, value);
+        chip_icw(c, value);
     else if (value & ICW1_INIT)
         chip_icw1(c, value);
     else if (value & OCW3_SELECT)

@@ -59,6 +59,7 @@ struct ept {
     struct spinlock lock;           /* held by the callers of everything that changes entries */
     uint64_t generation;            /* bumped when a mapping is removed or narrowed */
     uint64_t flushed[EPT_MAX_CPUS]; /* the generation that each CPU last flushed at */
+    void (*changed)(struct ept *e); /* called after the generation was bumped; may be NULL */
     uint64_t tables;                /* pages of tables, the root included */
     uint64_t pages[EPT_NR_KINDS];   /* guest pages of each kind, in 4 KiB; absent is not counted */
 };
@@ -127,6 +128,8 @@ static inline bool ept_stale(struct ept *e, unsigned cpu)
 static inline void ept_bump(struct ept *e)
 {
     __atomic_fetch_add(&e->generation, 1, __ATOMIC_SEQ_CST);
+    if (e->changed != NULL)
+        e->changed(e);
 }
 
 /* Recounts all entries, asserts that tables and counters agree, and calls visit for each leaf. */

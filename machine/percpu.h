@@ -26,8 +26,10 @@ struct percpu {
     struct timerq timers;        /* deadlines in TSC ticks; owned by machine/timer.c */
     struct spinlock timers_lock;
     uint64_t timer_armed; /* what the hardware timer is set to, or TIMER_NEVER */
-    bool timer_silent;    /* the hardware timer is not to be used now (timer_use_hardware) */
-    uint32_t wakeups;     /* bumped by every kick (machine/apic.h) */
+    uint64_t timer_next;  /* what the queue wants, as this CPU last saw it */
+    /* While not NULL: follows timer_next instead of the hardware timer (timer_use_follower). */
+    void (*timer_follower)(void);
+    uint32_t wakeups; /* bumped by every kick (machine/apic.h) */
     /* Upper layers hang their own per-CPU state here. */
     void *vmx;            /* vmx/: VMXON region and capabilities in use */
     void *sched;          /* sched/: run queue */

@@ -13,15 +13,25 @@ static struct percpu *owner_of(struct timerq *q)
     return container_of(q, struct percpu, timers);
 }
 
-/* Sets this CPU's hardware timer to what the queue wants; the queue's lock is held. */
+static void set_hardware(struct percpu *cpu, uint64_t deadline)
+{
+    if (deadline == cpu->timer_armed)
+        return;
+    cpu->timer_armed = deadline;
+    apic_timer_set(deadline);
+}
+
+/* This CPU's queue may have changed; its lock is held. */
 static void follow(struct percpu *cpu)
 {
-    uint64_t want = cpu->timer_silent ? TIMER_NEVER : timerq_next(&cpu->timers);
+    uint64_t next = timerq_next(&cpu->timers);
+    bool moved = next != cpu->timer_next;
 
-    if (want == cpu->timer_armed)
-        return;
-    cpu->timer_armed = want;
-    apic_timer_set(want);
+    cpu->timer_next = next;
+    if (cpu->timer_follower == NULL)
+        set_hardware(cpu, next);
+    else if (moved)
+        cpu->timer_follower();
 }
 
 void timer_disarm(struct timer *t)
@@ -74,23 +84,15 @@ void timer_run(void)
 
 uint64_t timer_soonest(void)
 {
-    struct percpu *cpu = this_cpu();
-    uint64_t soonest;
-
-    spin_lock(&cpu->timers_lock);
-    soonest = timerq_next(&cpu->timers);
-    spin_unlock(&cpu->timers_lock);
-    return soonest;
+    return this_cpu()->timer_next;
 }
 
-void timer_use_hardware(bool on)
+void timer_use_follower(void (*follower)(void))
 {
     struct percpu *cpu = this_cpu();
 
-    spin_lock(&cpu->timers_lock);
-    cpu->timer_silent = !on;
-    follow(cpu);
-    spin_unlock(&cpu->timers_lock);
+    cpu->timer_follower = follower;
+    set_hardware(cpu, follower == NULL ? cpu->timer_next : TIMER_NEVER);
 }
 
 /* The timer is one-shot: it is not armed any more. The per-CPU loop then calls timer_run. */
@@ -109,7 +111,7 @@ static void kick_interrupt(unsigned vector)
 void timer_init_queue(struct percpu *cpu)
 {
     timerq_init(&cpu->timers);
-    cpu->timer_armed = TIMER_NEVER;
+    cpu->timer_next = cpu->timer_armed = TIMER_NEVER;
 }
 
 void timer_init_interrupts(void)

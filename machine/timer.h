@@ -21,12 +21,13 @@ void timer_arm(unsigned cpu_index, struct timer *t, uint64_t tsc_deadline);
 void timer_disarm(struct timer *t);
 /* Fires what is due on this CPU. Called by the per-CPU loop. */
 void timer_run(void);
-/* The soonest deadline on this CPU. */
+/* The soonest deadline on this CPU, as of the last arming here or timer_run. */
 uint64_t timer_soonest(void);
 /*
- * While a guest runs under the VMX preemption timer, the local APIC timer may stay silent:
- * arms it (true) or stops it (false) for this CPU's soonest deadline.
+ * While a guest runs under the VMX preemption timer, the local APIC's timer may stay silent:
+ * follower is called on this CPU instead whenever its soonest deadline changes. NULL: the
+ * hardware timer is used again.
  */
-void timer_use_hardware(bool on);
+void timer_use_follower(void (*follower)(void));
 
 #endif

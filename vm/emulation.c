@@ -280,7 +280,8 @@ static enum emu_result op_probe(struct emu_ctx *c, gva_t addr, unsigned size,
 
 static enum emu_result op_in(struct emu_ctx *c, uint16_t port, unsigned size, uint32_t *value)
 {
-    *value = vm_client.port_read(&emulation_of(c)->vcpu->vmx, port, size);
+    *value = vm_client.port_read(&emulation_of(c)->vcpu->vmx, port, size) &
+             (UINT32_MAX >> (32 - 8 * size));
     return EMU_OK;
 }
 

@@ -12,10 +12,15 @@
 static uint32_t port_read(struct vmx_vcpu *v, uint16_t port, unsigned size)
 {
     struct vm *vm = vcpu_of(v)->vm;
+    const struct bus_port *at;
     uint32_t value;
 
     spin_lock(&vm->lock);
-    value = bus_port_read(vm->machine.bus, port, size);
+    at = bus_port_at(vm->machine.ports, port);
+    if (likely(at->takes & size))
+        value = (uint32_t)at->range->ops->read(at->range->opaque, at->offset, size);
+    else
+        value = bus_port_read(vm->machine.bus, port, size);
     spin_unlock(&vm->lock);
     return value;
 }
@@ -23,9 +28,14 @@ static uint32_t port_read(struct vmx_vcpu *v, uint16_t port, unsigned size)
 static void port_write(struct vmx_vcpu *v, uint16_t port, unsigned size, uint32_t value)
 {
     struct vm *vm = vcpu_of(v)->vm;
+    const struct bus_port *at;
 
     spin_lock(&vm->lock);
-    bus_port_write(vm->machine.bus, port, size, value);
+    at = bus_port_at(vm->machine.ports, port);
+    if (likely(at->takes & size))
+        at->range->ops->write(at->range->opaque, at->offset, size, value);
+    else
+        bus_port_write(vm->machine.bus, port, size, value);
     spin_unlock(&vm->lock);
 }
 
@@ -53,6 +63,13 @@ static void ept_fault(struct vmx_vcpu *v, gpa_t gpa, unsigned access)
         return;
     q = vmread(VMCS_EXIT_QUALIFICATION);
     emulation_run(c, (q & QUALIFICATION_LINEAR) == QUALIFICATION_LINEAR ? &gpa : NULL);
+}
+
+static bool ept_touch(struct vmx_vcpu *v, gpa_t gpa)
+{
+    struct vm *vm = vcpu_of(v)->vm;
+
+    return likely(vm_is_ram(vm, gpa)) && likely(vm_populate(vm, gpa));
 }
 
 /* ------------------------------------------------------------------ local APIC */
@@ -158,16 +175,18 @@ static void halt(struct vmx_vcpu *v)
     vcpu_request(vcpu_of(v), REQUEST_HALT);
 }
 
-static void host_interrupt(UNUSED struct vmx_vcpu *v, unsigned vector)
+static void host_interrupt(struct vmx_vcpu *v, unsigned vector)
 {
     interrupt_dispatch(vector);
     /* It may have been the timer's, or a kick for one that another CPU has set. */
     timer_run();
+    /* Or a kick to look at a request that came before the guest had been entered. */
+    v->turns = 0;
 }
 
-static void host_timer(UNUSED struct vmx_vcpu *v)
+static void host_timer(struct vmx_vcpu *v)
 {
-    timer_run();
+    vcpu_timers(vcpu_of(v));
 }
 
 static void window(struct vmx_vcpu *v)
@@ -209,6 +228,7 @@ const struct vmx_client vm_client = {
     .port_write = port_write,
     .port_string = port_string,
     .ept_fault = ept_fault,
+    .ept_touch = ept_touch,
     .apic_access = apic_access,
     .apic_written = apic_written,
     .apic_eoi = apic_eoi_exit,

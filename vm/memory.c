@@ -25,6 +25,7 @@ int vm_memory_init(struct vm *vm)
 
     if (error != 0)
         return error;
+    vm->ept.changed = vm_ept_changed;
     vm->nr_regions = guest_ram_regions(vm->config.memory, vm->regions);
     if (vm->config.firmware[0] != '\0')
         remove_bios_area(vm);

@@ -4,6 +4,7 @@
  */
 #include "devices/pic.h"
 #include "lib/assert.h"
+#include "lib/checked.h"
 #include "lib/string.h"
 #include "machine/apic.h"
 #include "machine/frame.h"
@@ -11,6 +12,8 @@
 #include "vm/vm.h"
 #include "vmx/caps.h"
 #include "vmx/cpu.h"
+
+static void apic_timer_fired(struct timer *t, uint64_t now);
 
 /* ------------------------------------------------------------------ life */
 
@@ -26,6 +29,8 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned cpu)
     c->lapic = vm->machine.lapic[index];
     c->mode = index == 0 ? VCPU_RUN : VCPU_WAIT_SIPI;
     sched_entity_init(&c->sched);
+    c->apic_deadline = TIMER_NEVER;
+    timer_init(&c->apic_timer, apic_timer_fired, c);
     if (vmx_vcpu_init(&c->vmx, &vm->vmx, index, ptr_hpa(c->lapic->page), ptr_hpa(&c->lapic->pir)) !=
         0) {
         heap_free(c);
@@ -37,6 +42,7 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned cpu)
 void vcpu_destroy(struct vcpu *c)
 {
     ASSERT(c->sched.state == SCHED_BLOCKED);
+    timer_disarm(&c->apic_timer);
     vmx_vcpu_destroy(&c->vmx);
     heap_free(c);
 }
@@ -94,29 +100,66 @@ void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_of
     }
     vmx_vcpu_put(&c->vmx);
     c->mode = c->index == 0 ? VCPU_RUN : VCPU_WAIT_SIPI;
-    c->requests = 0;
+    c->vmx.attention = 0;
     c->stopped = false;
 }
 
 /* ------------------------------------------------------------------ requests */
 
-void vcpu_request(struct vcpu *c, uint64_t requests)
+/*
+ * The bits first, then a look whether anybody would see them. A vCPU looks at its bits after it
+ * has announced that it is in the guest (enter), so one of the two sees the other; and while it is
+ * announced, an interrupt makes it look again.
+ */
+static void ask_attention(struct vcpu *c)
 {
-    uint64_t old = __atomic_fetch_or(&c->requests, requests, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&c->in_guest, __ATOMIC_SEQ_CST) && c->cpu != this_cpu()->index)
+        apic_kick(c->cpu);
+}
 
-    /* It looks at its requests before every entry; what counts is that an entry comes. */
-    if ((old & requests) == requests || this_cpu()->running == c)
+void vcpu_request(struct vcpu *c, uint32_t requests)
+{
+    uint32_t old = __atomic_fetch_or(&c->vmx.attention, requests, __ATOMIC_SEQ_CST);
+    struct vcpu *running = this_cpu()->running;
+
+    /* Whoever set the bits sees to it that they are noticed; and so do we, if it is we who run. */
+    if ((old & requests) == requests || running == c)
         return;
-    if (sched_wake(loop_queue(c->cpu), &c->sched, rdtsc()) ||
-        __atomic_load_n(&c->in_guest, __ATOMIC_SEQ_CST)) {
-        if (c->cpu != this_cpu()->index)
-            apic_kick(c->cpu);
+    if (!sched_wake(loop_queue(c->cpu), &c->sched, rdtsc()))
+        ask_attention(c);
+    else if (c->cpu != this_cpu()->index)
+        apic_kick(c->cpu);
+    else if (running != NULL)
+        __atomic_fetch_or(&running->vmx.attention, REQUEST_ROUND, __ATOMIC_SEQ_CST);
+}
+
+/* No vCPU is woken for it: one that does not run goes round before it enters anyway. */
+void vm_ept_changed(struct ept *ept)
+{
+    struct vm *vm = container_of(ept, struct vm, ept);
+
+    for (unsigned i = 0; i < vm->config.cpus; i++) {
+        struct vcpu *c = vm->vcpus[i];
+
+        if (c == NULL)
+            continue;
+        __atomic_fetch_or(&c->vmx.attention, REQUEST_ROUND, __ATOMIC_SEQ_CST);
+        ask_attention(c);
     }
 }
 
 static void cpu_wake(void *opaque, unsigned vcpu)
 {
     vcpu_request(((struct vm *)opaque)->vcpus[vcpu], REQUEST_EVENTS);
+}
+
+/* Only while nothing else waits or is in service: see by_hand. */
+static bool cpu_delivers(void *opaque, unsigned vcpu, uint8_t vector)
+{
+    struct vcpu *c = ((struct vm *)opaque)->vcpus[vcpu];
+
+    return this_cpu()->running == c && c->vm->vmx.virtual_apic && c->mode == VCPU_RUN &&
+           vmx_request_alone(&c->vmx, vector);
 }
 
 static void cpu_nmi(void *opaque, unsigned vcpu)
@@ -140,8 +183,86 @@ static void cpu_startup(void *opaque, unsigned vcpu, uint8_t page)
     vcpu_request(c, REQUEST_SIPI);
 }
 
+/* ------------------------------------------------------------------ timers */
+
+/* The preemption timer follows the soonest of the CPU's deadlines and the vCPU's own. */
+static void arm_preemption(struct vcpu *c)
+{
+    uint64_t deadline = MIN(timer_soonest(), c->apic_deadline);
+
+    if (deadline != c->vmx.preempt_deadline)
+        vmx_set_preemption(&c->vmx, deadline);
+}
+
+static void soonest_moved(void)
+{
+    arm_preemption(this_cpu()->running);
+}
+
+static void apic_timer_due(struct vcpu *c)
+{
+    struct vm *vm = c->vm;
+
+    spin_lock(&vm->lock);
+    /* It may have been set anew before we had the lock. */
+    if (rdtsc() >= c->apic_deadline) {
+        c->apic_deadline = TIMER_NEVER;
+        lapic_timer_expired(c->lapic, device_now(&vm->host));
+    }
+    spin_unlock(&vm->lock);
+}
+
+static void apic_timer_fired(struct timer *t, UNUSED uint64_t now)
+{
+    apic_timer_due(t->opaque);
+}
+
+void vcpu_timers(struct vcpu *c)
+{
+    uint64_t now = rdtsc();
+
+    if (now >= c->apic_deadline)
+        apic_timer_due(c);
+    if (now >= timer_soonest())
+        timer_run();
+    arm_preemption(c);
+}
+
+/* Whether c's own deadline is in the preemption timer now. */
+static bool holds_deadline(const struct vcpu *c)
+{
+    return this_cpu()->running == c && vmx_has_pin(PIN_PREEMPTION_TIMER);
+}
+
+static void queue_apic_timer(struct vcpu *c)
+{
+    if (c->apic_deadline != TIMER_NEVER)
+        timer_arm(c->cpu, &c->apic_timer, c->apic_deadline);
+    else
+        timer_disarm(&c->apic_timer);
+}
+
+/* vm->lock is held. */
+static void cpu_timer(void *opaque, struct lapic *l, uint64_t deadline)
+{
+    struct vm *vm = opaque;
+    struct vcpu *c = vm->vcpus[l->vcpu];
+
+    if (c == NULL) /* the machine is being built */
+        return;
+    /* A deadline beyond the end of time does not wrap to its beginning. */
+    if (deadline == TIMER_NEVER || !checked_add(deadline, -vm->tsc_offset, &c->apic_deadline))
+        c->apic_deadline = TIMER_NEVER;
+    if (holds_deadline(c))
+        arm_preemption(c);
+    else
+        queue_apic_timer(c);
+}
+
 const struct machine_cpu_ops vm_cpu_ops = {
     .wake = cpu_wake,
+    .delivers = cpu_delivers,
+    .timer = cpu_timer,
     .nmi = cpu_nmi,
     .init = cpu_init,
     .startup = cpu_startup,
@@ -298,7 +419,7 @@ static void take_init(struct vcpu *c)
 enum next { ENTER, BLOCK, YIELD, STOP };
 
 /* Works off the requests; says what comes next. */
-static enum next serve_requests(struct vcpu *c, uint64_t requests)
+static enum next serve_requests(struct vcpu *c, uint32_t requests)
 {
     bool wakes;
 
@@ -324,23 +445,19 @@ static enum next serve_requests(struct vcpu *c, uint64_t requests)
     return requests & REQUEST_YIELD ? YIELD : ENTER;
 }
 
-/*
- * The guest, once. in_guest is announced before the last look at the requests, and a requester
- * looks at it after its request: one of the two sees the other. A kick that comes too early for
- * the guest makes it exit at once.
- */
+/* The guest, until somebody wants something. See ask_attention for in_guest. */
 static void enter(struct vcpu *c)
 {
     struct ept *ept = &c->vm->ept;
-    uint64_t deadline = timer_soonest();
 
     __atomic_store_n(&c->in_guest, true, __ATOMIC_SEQ_CST);
-    if (likely(__atomic_load_n(&c->requests, __ATOMIC_SEQ_CST) == 0)) {
+    if (likely(__atomic_load_n(&c->vmx.attention, __ATOMIC_SEQ_CST) == 0)) {
         if (unlikely(ept_stale(ept, this_cpu()->index)))
             vmx_invept(ept_pointer(ept));
-        /* It stands still outside of the guest, so what is left of a deadline is set anew. */
-        if (deadline != TIMER_NEVER || deadline != c->vmx.preempt_deadline)
-            vmx_set_preemption(&c->vmx, deadline);
+        if (vmx_has_pin(PIN_PREEMPTION_TIMER)) {
+            c->vmx.preempt_deadline = 0; /* it has stood still since the last exit */
+            arm_preemption(c);
+        }
         vmx_vcpu_run(&c->vmx);
     }
     __atomic_store_n(&c->in_guest, false, __ATOMIC_RELAXED);
@@ -348,12 +465,13 @@ static void enter(struct vcpu *c)
 
 static enum next round(struct vcpu *c)
 {
-    uint64_t requests = __atomic_load_n(&c->requests, __ATOMIC_SEQ_CST);
+    uint32_t requests = __atomic_load_n(&c->vmx.attention, __ATOMIC_SEQ_CST);
     enum next next = ENTER;
 
     if (unlikely(requests != 0)) {
-        __atomic_fetch_and(&c->requests, ~requests, __ATOMIC_SEQ_CST);
-        next = serve_requests(c, requests);
+        __atomic_fetch_and(&c->vmx.attention, ~requests, __ATOMIC_SEQ_CST);
+        if (requests != REQUEST_ROUND || c->mode != VCPU_RUN)
+            next = serve_requests(c, requests);
     }
     if (next == ENTER)
         enter(c);
@@ -374,14 +492,34 @@ static void leave(struct vcpu *c, struct sched_queue *q)
  */
 static enum next reconsider(struct vcpu *c)
 {
-    __atomic_fetch_or(&c->requests, REQUEST_EVENTS, __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&c->vmx.attention, REQUEST_EVENTS, __ATOMIC_SEQ_CST);
     return ENTER;
+}
+
+/* From here on requests to c from this CPU need no wake-up, and its deadline is in its hands. */
+static void start_running(struct vcpu *c)
+{
+    this_cpu()->running = c;
+    if (vmx_has_pin(PIN_PREEMPTION_TIMER)) {
+        timer_disarm(&c->apic_timer);
+        timer_use_follower(soonest_moved);
+    }
+}
+
+static void stop_running(struct vcpu *c)
+{
+    this_cpu()->running = NULL;
+    if (vmx_has_pin(PIN_PREEMPTION_TIMER)) {
+        timer_use_follower(NULL);
+        spin_lock(&c->vm->lock);
+        queue_apic_timer(c);
+        spin_unlock(&c->vm->lock);
+    }
 }
 
 void vcpu_run(struct vcpu *c)
 {
-    struct percpu *cpu = this_cpu();
-    struct sched_queue *q = loop_queue(cpu->index);
+    struct sched_queue *q = loop_queue(this_cpu()->index);
     enum next next;
 
     if (c->stopped) {
@@ -390,8 +528,7 @@ void vcpu_run(struct vcpu *c)
     }
     vmx_vcpu_load(&c->vmx);
     vmx_account_begin(&c->vmx);
-    cpu->running = c;
-    timer_use_hardware(!vmx_has_pin(PIN_PREEMPTION_TIMER));
+    start_running(c);
     do {
         if (unlikely(sched_contended(q)))
             loop_limit_slice();
@@ -402,8 +539,7 @@ void vcpu_run(struct vcpu *c)
             next = reconsider(c);
     } while (next == ENTER);
     vmx_account_end(&c->vmx);
-    cpu->running = NULL;
-    timer_use_hardware(true);
+    stop_running(c);
     if (next == YIELD)
         sched_requeue(q, &c->sched, rdtsc());
     if (next != STOP)

@@ -21,13 +21,14 @@
 
 struct vm;
 
-/* Reasons to look up before the next entry; bits of vcpu->requests. */
+/* Reasons to look up before the next entry; bits of vcpu->vmx.attention. */
 #define REQUEST_EVENTS BIT(0) /* interrupts or NMIs may be pending */
 #define REQUEST_STOP   BIT(1) /* the VM ends, resets or pauses: leave */
 #define REQUEST_YIELD  BIT(2) /* the slice is over */
 #define REQUEST_HALT   BIT(3) /* the guest executed HLT */
 #define REQUEST_INIT   BIT(4) /* an INIT arrived */
 #define REQUEST_SIPI   BIT(5) /* a start-up IPI arrived */
+#define REQUEST_ROUND  BIT(6) /* this CPU's queue or the VM's EPT has changed: go round */
 
 enum vcpu_mode {
     VCPU_RUN,       /* executes instructions, when it is its turn */
@@ -42,11 +43,16 @@ struct vcpu {
     unsigned index;
     unsigned cpu; /* the physical CPU that it runs on */
     struct sched_entity sched;
-    uint64_t requests; /* atomic */
     enum vcpu_mode mode;
     bool stopped;  /* it has left for good: REQUEST_STOP is done */
     bool in_guest; /* between entry and exit */
     uint8_t sipi_page;
+    /*
+     * When the local APIC's timer expires, in host TSC. While the vCPU runs it is part of what the
+     * preemption timer is set to; else apic_timer is armed for it.
+     */
+    uint64_t apic_deadline;
+    struct timer apic_timer;
 };
 
 enum vm_end {
@@ -151,6 +157,8 @@ void vm_memory_destroy(struct vm *vm);
 bool vm_is_ram(const struct vm *vm, gpa_t gpa);
 /* Puts memory behind gpa, which is RAM; false when the machine has none left. */
 MUST_CHECK bool vm_populate(struct vm *vm, gpa_t gpa);
+/* The EPT's generation has changed: no vCPU enters again without having seen that. */
+void vm_ept_changed(struct ept *ept);
 /*
  * Where option ROMs would be, a guest that searches for them reads all ones word by word: maps a
  * page of ones there instead. False: it is not that area, or a device answers there.
@@ -229,7 +237,9 @@ void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_of
 /* Runs c on this CPU until it blocks, yields or stops. */
 void vcpu_run(struct vcpu *c);
 /* Sets request bits and sees to it that the vCPU notices. Any context, any CPU. */
-void vcpu_request(struct vcpu *c, uint64_t requests);
+void vcpu_request(struct vcpu *c, uint32_t requests);
+/* This CPU's soonest deadline may be over, and the running vCPU's APIC timer's. */
+void vcpu_timers(struct vcpu *c);
 
 /* What of the local APIC the CPU can virtualise in its present mode. */
 enum vmx_apic_mode vcpu_apic_mode(const struct vcpu *c);

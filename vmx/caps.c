@@ -10,6 +10,7 @@
 #include "machine/bootinfo.h"
 #include "machine/panic.h"
 #include "vmx/caps.h"
+#include "vmx/internal.h"
 #include "vmx/msrs.h"
 
 struct vmx_caps vmx_caps;
@@ -264,5 +265,6 @@ void vmx_caps_init(void)
     control_words();
     ept_capabilities();
     apic_virtualisation();
+    msr_init_tables();
     print_used();
 }

@@ -18,7 +18,7 @@
 #define CR0_RESET (CR0_CD | CR0_NW | CR0_ET)
 
 /* CR4 bits that change something we must know, or that VMX wants its own way. */
-#define CR4_HOST_OWNED (CR4_VMXE | CR4_SMXE | CR4_OSXSAVE)
+#define CR4_HOST_OWNED (CR4_VMXE | CR4_SMXE | CR4_OSXSAVE | CR4_PKE | CR4_DE)
 /* Changing one of these flushes the TLB (SDM 4.10.4.1). */
 #define CR4_FLUSHES (CR4_PAE | CR4_PSE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
 
@@ -67,8 +67,10 @@ static void write_cr0_fields(uint64_t value)
     vmwrite(VMCS_CR0_SHADOW, value);
 }
 
-static void write_cr4_fields(uint64_t value)
+static void write_cr4_fields(struct vmx_vcpu *v, uint64_t value)
 {
+    cpuid_update(v, value); /* it shows OSXSAVE and OSPKE */
+    v->io_breakpoints = value & CR4_DE;
     vmwrite(VMCS_GUEST_CR4, real_cr4(value));
     vmwrite(VMCS_CR4_SHADOW, value);
 }
@@ -81,7 +83,7 @@ void control_reset(struct vmx_vcpu *v, bool init)
     vmwrite(VMCS_CR0_MASK, ~CR0_GUEST_OWNED);
     vmwrite(VMCS_CR4_MASK, ~cpuid_cr4_allowed(v->vm) | CR4_HOST_OWNED);
     write_cr0_fields(cr0);
-    write_cr4_fields(0);
+    write_cr4_fields(v, 0);
     vmwrite(VMCS_GUEST_CR3, 0);
     set_efer(v, 0);
 }
@@ -89,7 +91,7 @@ void control_reset(struct vmx_vcpu *v, bool init)
 void vmx_force_control(struct vmx_vcpu *v, uint64_t cr0, uint64_t cr3, uint64_t cr4, uint64_t efer)
 {
     write_cr0_fields(cr0);
-    write_cr4_fields(cr4);
+    write_cr4_fields(v, cr4);
     vmwrite(VMCS_GUEST_CR3, cr3);
     set_efer(v, efer);
     flush_linear(v);
@@ -163,8 +165,8 @@ bool vmx_set_cr0(struct vmx_vcpu *v, uint64_t value)
     if ((value & CR0_PG && !(value & CR0_PE)) || (value & CR0_NW && !(value & CR0_CD)))
         return false;
     if (!unrestricted() && (value & (CR0_PE | CR0_PG)) != (CR0_PE | CR0_PG)) {
-        v->vm->client->broken(v, "real mode or paging switched off, and this CPU has no "
-                                 "unrestricted guest");
+        v->client->broken(v, "real mode or paging switched off, and this CPU has no "
+                             "unrestricted guest");
         return true;
     }
     if ((changed & CR0_PG) && !switch_paging(v, value & CR0_PG, &efer))
@@ -193,7 +195,7 @@ bool vmx_set_cr4(struct vmx_vcpu *v, uint64_t value)
     if (pae_paging(vmx_cr0(v), value, efer) &&
         (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP)) && !load_pdptes(v, vmx_cr3(v)))
         return false;
-    write_cr4_fields(value);
+    write_cr4_fields(v, value);
     if (changed & CR4_FLUSHES)
         flush_linear(v);
     return true;
@@ -245,7 +247,7 @@ static bool mov_to_cr(struct vmx_vcpu *v, unsigned cr, uint64_t value)
     case 8:
         if (value > 15)
             return false;
-        v->vm->client->cr8_write(v, value);
+        v->client->cr8_write(v, value);
         return true;
     default:
         return false;
@@ -254,7 +256,7 @@ static bool mov_to_cr(struct vmx_vcpu *v, unsigned cr, uint64_t value)
 
 static uint64_t mov_from_cr(struct vmx_vcpu *v, unsigned cr)
 {
-    return cr == 8 ? v->vm->client->cr8_read(v) : vmx_cr3(v);
+    return cr == 8 ? v->client->cr8_read(v) : vmx_cr3(v);
 }
 
 /* LMSW sets the low four bits of CR0 and cannot clear PE. */
@@ -406,5 +408,6 @@ void control_xsetbv_exit(struct vmx_vcpu *v)
     }
     v->xcr0 = value;
     xsetbv(0, value);
+    cpuid_update(v, vmx_cr4(v));
     vmx_skip(v);
 }

@@ -276,8 +276,8 @@ static struct cpuid_regs leaf_account(const struct vmx_vcpu *v, uint32_t subleaf
 
     if (subleaf != ACCOUNT_TOTAL)
         return (struct cpuid_regs){.eax =
-                                       subleaf < EXIT_NR_REASONS ? (uint32_t)v->exits[subleaf] : 0};
-    for (unsigned i = 0; i < EXIT_NR_REASONS; i++)
+                                       subleaf < EXIT_TABLE_SIZE ? (uint32_t)v->exits[subleaf] : 0};
+    for (unsigned i = 0; i < EXIT_TABLE_SIZE; i++)
         total += v->exits[i];
     return (struct cpuid_regs){
         .eax = (uint32_t)total,
@@ -356,7 +356,8 @@ bool cpuid_has_invpcid(const struct vmx_vm *vm)
     return vm->cpuid->basic[7].ebx & BIT(10);
 }
 
-static struct cpuid_regs basic_leaf(const struct vmx_vcpu *v, uint32_t leaf, uint32_t subleaf)
+static struct cpuid_regs basic_leaf(const struct vmx_vcpu *v, uint64_t cr4, uint32_t leaf,
+                                    uint32_t subleaf)
 {
     const struct cpuid_table *t = v->vm->cpuid;
     struct cpuid_regs r = t->basic[leaf];
@@ -364,7 +365,7 @@ static struct cpuid_regs basic_leaf(const struct vmx_vcpu *v, uint32_t leaf, uin
     switch (leaf) {
     case 1:
         r.ebx |= v->index << 24;
-        if (vmx_cr4(v) & CR4_OSXSAVE)
+        if (cr4 & CR4_OSXSAVE)
             r.ecx |= F1_ECX_OSXSAVE;
         return r;
     case 4:
@@ -372,7 +373,7 @@ static struct cpuid_regs basic_leaf(const struct vmx_vcpu *v, uint32_t leaf, uin
     case 7:
         if (subleaf != 0)
             return (struct cpuid_regs){0};
-        if (vmx_cr4(v) & CR4_PKE)
+        if (cr4 & CR4_PKE)
             r.ecx |= F7_ECX_OSPKE;
         return r;
     case 0xb:
@@ -389,13 +390,35 @@ static struct cpuid_regs lookup(const struct vmx_vcpu *v, uint32_t leaf, uint32_
     const struct cpuid_table *t = v->vm->cpuid;
 
     if (leaf <= MAX_BASIC)
-        return basic_leaf(v, leaf, subleaf);
+        return basic_leaf(v, vmx_cr4(v), leaf, subleaf);
     if (leaf >= EXTENDED && leaf <= t->max_extended)
         return t->extended[leaf - EXTENDED];
     if (leaf >> 8 == HYPERVISOR >> 8)
         return hypervisor_leaf(v, leaf, subleaf);
     /* Beyond the end an Intel CPU answers as its highest basic leaf. */
-    return basic_leaf(v, MAX_BASIC, subleaf);
+    return basic_leaf(v, vmx_cr4(v), MAX_BASIC, subleaf);
+}
+
+_Static_assert(MAX_BASIC + 1 == VMX_CPUID_BASIC, "the exit path's table");
+_Static_assert(MAX_EXTENDED - EXTENDED + 1 == VMX_CPUID_EXTENDED, "the exit path's table");
+
+/* Leaves whose answer depends on ECX: the exit path knows only subleaf 0 of them. */
+static bool has_subleaves(uint32_t leaf)
+{
+    return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd;
+}
+
+void cpuid_update(struct vmx_vcpu *v, uint64_t cr4)
+{
+    const struct cpuid_table *t = v->vm->cpuid;
+
+    for (uint32_t i = 0; i < VMX_CPUID_BASIC; i++) {
+        v->cpuid_leaves[i] = basic_leaf(v, cr4, i, 0);
+        v->cpuid_subleaf_masks[i] = has_subleaves(i) ? UINT32_MAX : 0;
+    }
+    for (uint32_t i = 0; i < VMX_CPUID_EXTENDED; i++)
+        v->cpuid_leaves[VMX_CPUID_BASIC + i] =
+            EXTENDED + i <= t->max_extended ? t->extended[i] : v->cpuid_leaves[MAX_BASIC];
 }
 
 void cpuid_exit(struct vmx_vcpu *v)

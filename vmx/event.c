@@ -37,7 +37,7 @@ static void inject(struct vmx_vcpu *v, uint32_t info, uint32_t error)
 
         if ((old & EVENT_VECTOR) == VECTOR_DF && second != BENIGN) {
             v->event.info = 0;
-            v->vm->client->triple_fault(v);
+            v->client->triple_fault(v);
             return;
         }
         if ((first == CONTRIBUTORY && second == CONTRIBUTORY) ||

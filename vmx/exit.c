@@ -4,6 +4,7 @@
  */
 #include "lib/assert.h"
 #include "lib/format.h"
+#include "machine/frame.h"
 #include "machine/trap.h"
 #include "vmx/caps.h"
 #include "vmx/cpu.h"
@@ -20,11 +21,6 @@ struct exit_entry {
     unsigned flags;
     const char *name;
 };
-
-static const struct vmx_client *client(const struct vmx_vcpu *v)
-{
-    return v->vm->client;
-}
 
 /* ------------------------------------------------------------------ handlers */
 
@@ -45,12 +41,12 @@ static void exit_exception(struct vmx_vcpu *v)
 
 static void exit_interrupt(struct vmx_vcpu *v)
 {
-    client(v)->interrupt(v, vmread(VMCS_EXIT_INTERRUPTION_INFO) & EVENT_VECTOR);
+    v->client->interrupt(v, vmread(VMCS_EXIT_INTERRUPTION_INFO) & EVENT_VECTOR);
 }
 
 static void exit_triple_fault(struct vmx_vcpu *v)
 {
-    client(v)->triple_fault(v);
+    v->client->triple_fault(v);
 }
 
 /* INIT and SIPI that reach a CPU in VMX operation are held by the hardware; nothing to do. */
@@ -59,18 +55,18 @@ static void exit_ignored(UNUSED struct vmx_vcpu *v) {}
 static void exit_interrupt_window(struct vmx_vcpu *v)
 {
     vmx_want_interrupt_window(v, false);
-    client(v)->window(v);
+    v->client->window(v);
 }
 
 static void exit_nmi_window(struct vmx_vcpu *v)
 {
     vmx_want_nmi_window(v, false);
-    client(v)->window(v);
+    v->client->window(v);
 }
 
 static void exit_task_switch(struct vmx_vcpu *v)
 {
-    client(v)->task_switch(v, vmread(VMCS_EXIT_QUALIFICATION));
+    v->client->task_switch(v, vmread(VMCS_EXIT_QUALIFICATION));
 }
 
 static void exit_undefined(struct vmx_vcpu *v)
@@ -81,7 +77,7 @@ static void exit_undefined(struct vmx_vcpu *v)
 static void exit_hlt(struct vmx_vcpu *v)
 {
     vmx_skip(v);
-    client(v)->halt(v);
+    v->client->halt(v);
 }
 
 /* No guest owns a device that sees memory past the caches. */
@@ -123,7 +119,7 @@ static void exit_rdtscp(struct vmx_vcpu *v)
 
 static void exit_vmcall(struct vmx_vcpu *v)
 {
-    if (client(v)->vmcall(v))
+    if (v->client->vmcall(v))
         vmx_skip(v);
     else
         vmx_inject_exception(v, VECTOR_UD);
@@ -136,20 +132,17 @@ static void exit_vmcall(struct vmx_vcpu *v)
 #define IO_REP     BIT(5)
 #define IO_PORT(q) ((uint16_t)((q) >> 16))
 
-#define DR7_ENABLES        0xffull
 #define DR7_TYPE(dr7, n)   ((dr7) >> (16 + 4 * (n)) & 3)
 #define DR7_LENGTH(dr7, n) ((unsigned)((dr7) >> (18 + 4 * (n)) & 3) + 1)
 #define DR7_TYPE_IO        2
 #define PENDING_ENABLED    BIT(12)
 
 /* The CPU does not look at I/O breakpoints when the instruction exits (SDM vol. 3, 17.2.4). */
-static void io_breakpoints(struct vmx_vcpu *v, uint64_t dr7, uint16_t port, unsigned size)
+static void io_breakpoints(uint16_t port, unsigned size)
 {
     const uint64_t address[4] = {read_dr0(), read_dr1(), read_dr2(), read_dr3()};
-    uint64_t hits = 0;
+    uint64_t dr7 = vmread(VMCS_GUEST_DR7), hits = 0;
 
-    if (!(vmx_cr4(v) & CR4_DE))
-        return;
     for (unsigned n = 0; n < 4; n++) {
         uint64_t length = DR7_LENGTH(dr7, n), start = address[n] & ~(length - 1);
 
@@ -162,29 +155,59 @@ static void io_breakpoints(struct vmx_vcpu *v, uint64_t dr7, uint16_t port, unsi
                 vmread(VMCS_GUEST_PENDING_DEBUG) | hits | PENDING_ENABLED);
 }
 
+static const uint32_t io_masks[] = {[1] = 0xff, [2] = 0xffff, [4] = 0xffffffff};
+
+static inline void io_out(struct vmx_vcpu *v, uint64_t q)
+{
+    unsigned size = IO_SIZE(q);
+
+    v->client->port_write(v, IO_PORT(q), size, (uint32_t)v->regs[REG_RAX] & io_masks[size]);
+}
+
+/* As with any register write, 32 bits clear the upper half, fewer leave it. */
+static inline void io_in(struct vmx_vcpu *v, uint64_t q)
+{
+    unsigned size = IO_SIZE(q);
+    uint32_t value = v->client->port_read(v, IO_PORT(q), size);
+
+    if (likely(size == 1))
+        *(uint8_t *)&v->regs[REG_RAX] = (uint8_t)value;
+    else if (size == 2)
+        *(uint16_t *)&v->regs[REG_RAX] = (uint16_t)value;
+    else
+        v->regs[REG_RAX] = value;
+}
+
 static void exit_io(struct vmx_vcpu *v)
 {
-    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION), dr7;
-    unsigned size = IO_SIZE(q);
-    uint32_t mask = size == 4 ? UINT32_MAX : (1u << 8 * size) - 1, value;
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
 
     if (q & IO_STRING) {
-        struct vmx_io io = {IO_PORT(q), (uint8_t)size, q & IO_IN, true, q & IO_REP};
+        struct vmx_io io = {IO_PORT(q), (uint8_t)IO_SIZE(q), q & IO_IN, true, q & IO_REP};
 
-        client(v)->port_string(v, &io);
+        v->client->port_string(v, &io);
         return;
     }
-    if (q & IO_IN) {
-        value = client(v)->port_read(v, IO_PORT(q), size) & mask;
-        /* As with any register write, 32 bits clear the upper half. */
-        v->regs[REG_RAX] = size == 4 ? value : (v->regs[REG_RAX] & ~(uint64_t)mask) | value;
-    } else {
-        client(v)->port_write(v, IO_PORT(q), size, (uint32_t)v->regs[REG_RAX] & mask);
-    }
+    if (q & IO_IN)
+        io_in(v, q);
+    else
+        io_out(v, q);
     vmx_skip(v);
-    dr7 = vmread(VMCS_GUEST_DR7);
-    if (unlikely(dr7 & DR7_ENABLES))
-        io_breakpoints(v, dr7, IO_PORT(q), size);
+    if (v->io_breakpoints)
+        io_breakpoints(IO_PORT(q), IO_SIZE(q));
+}
+
+static enum vmx_quick quick_io(struct vmx_vcpu *v)
+{
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+
+    if (unlikely(q & IO_STRING) || unlikely(v->io_breakpoints))
+        return VMX_QUICK_NOT;
+    if (q & IO_IN)
+        io_in(v, q);
+    else
+        io_out(v, q);
+    return VMX_QUICK_SKIP;
 }
 
 static void exit_entry_failed(struct vmx_vcpu *v)
@@ -194,18 +217,18 @@ static void exit_entry_failed(struct vmx_vcpu *v)
     format_text(why, sizeof(why), "VM entry failed: %s, qualification %lu",
                 v->exit_reason == EXIT_BAD_GUEST_STATE ? "invalid guest state" : "MSR loading",
                 vmread(VMCS_EXIT_QUALIFICATION));
-    client(v)->broken(v, why);
+    v->client->broken(v, why);
 }
 
 static void exit_pause(struct vmx_vcpu *v)
 {
     vmx_skip(v);
-    client(v)->pause(v);
+    v->client->pause(v);
 }
 
 static void exit_tpr(struct vmx_vcpu *v)
 {
-    client(v)->apic_tpr_lowered(v);
+    v->client->apic_tpr_lowered(v);
 }
 
 #define APIC_ACCESS_OFFSET(q) ((unsigned)((q)&0xfff))
@@ -215,17 +238,23 @@ static void exit_apic_access(struct vmx_vcpu *v)
 {
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
 
-    client(v)->apic_access(v, APIC_ACCESS_OFFSET(q), APIC_ACCESS_TYPE(q) == 1);
+    v->client->apic_access(v, APIC_ACCESS_OFFSET(q), APIC_ACCESS_TYPE(q) == 1);
 }
 
 static void exit_apic_write(struct vmx_vcpu *v)
 {
-    client(v)->apic_written(v, APIC_ACCESS_OFFSET(vmread(VMCS_EXIT_QUALIFICATION)));
+    v->client->apic_written(v, APIC_ACCESS_OFFSET(vmread(VMCS_EXIT_QUALIFICATION)));
+}
+
+static enum vmx_quick quick_apic_write(struct vmx_vcpu *v)
+{
+    exit_apic_write(v);
+    return VMX_QUICK_DONE;
 }
 
 static void exit_eoi(struct vmx_vcpu *v)
 {
-    client(v)->apic_eoi(v, (uint8_t)vmread(VMCS_EXIT_QUALIFICATION));
+    v->client->apic_eoi(v, (uint8_t)vmread(VMCS_EXIT_QUALIFICATION));
 }
 
 #define EPT_NMI_UNBLOCKED BIT(12)
@@ -238,7 +267,17 @@ static void exit_ept_violation(struct vmx_vcpu *v)
     if (unlikely(q & EPT_NMI_UNBLOCKED) && !vmx_event_queued(v))
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
                 vmread(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCKING_NMI);
-    client(v)->ept_fault(v, GPA(vmread(VMCS_GUEST_PHYSICAL_ADDRESS)), q & EPT_RWX);
+    v->client->ept_fault(v, GPA(vmread(VMCS_GUEST_PHYSICAL_ADDRESS)), q & EPT_RWX);
+}
+
+/* A page of RAM that is touched for the first time needs no register. */
+static enum vmx_quick quick_ept_violation(struct vmx_vcpu *v)
+{
+    if (unlikely(vmread(VMCS_IDT_VECTORING_INFO) & EVENT_VALID) ||
+        unlikely(vmread(VMCS_EXIT_QUALIFICATION) & EPT_NMI_UNBLOCKED))
+        return VMX_QUICK_NOT;
+    return v->client->ept_touch(v, GPA(vmread(VMCS_GUEST_PHYSICAL_ADDRESS))) ? VMX_QUICK_DONE
+                                                                             : VMX_QUICK_NOT;
 }
 
 static void exit_ept_misconfig(struct vmx_vcpu *v)
@@ -247,16 +286,31 @@ static void exit_ept_misconfig(struct vmx_vcpu *v)
 
     format_text(why, sizeof(why), "EPT misconfiguration at 0x%lx",
                 vmread(VMCS_GUEST_PHYSICAL_ADDRESS));
-    client(v)->broken(v, why);
+    v->client->broken(v, why);
 }
 
 static void exit_preemption(struct vmx_vcpu *v)
 {
     v->preempt_deadline = 0;
-    client(v)->timer(v);
+    v->client->timer(v);
 }
 
-static const struct exit_entry exit_table[EXIT_NR_REASONS] = {
+static enum vmx_quick quick_preemption(struct vmx_vcpu *v)
+{
+    exit_preemption(v);
+    return VMX_QUICK_DONE;
+}
+
+const vmx_quick_fn vmx_quick_exits[EXIT_TABLE_SIZE] = {
+    [EXIT_IO] = quick_io,
+    [EXIT_RDMSR] = msr_read_quick,
+    [EXIT_WRMSR] = msr_write_quick,
+    [EXIT_EPT_VIOLATION] = quick_ept_violation,
+    [EXIT_PREEMPTION_TIMER] = quick_preemption,
+    [EXIT_APIC_WRITE] = quick_apic_write,
+};
+
+static const struct exit_entry exit_table[EXIT_TABLE_SIZE] = {
     [EXIT_EXCEPTION] = {exit_exception, MAY_VECTOR, "exception or NMI"},
     [EXIT_EXTERNAL_INTERRUPT] = {exit_interrupt, 0, "external interrupt"},
     [EXIT_TRIPLE_FAULT] = {exit_triple_fault, 0, "triple fault"},
@@ -309,7 +363,7 @@ static const struct exit_entry exit_table[EXIT_NR_REASONS] = {
 
 const char *vmx_exit_name(unsigned reason)
 {
-    if (reason >= EXIT_NR_REASONS || exit_table[reason].name == NULL)
+    if (reason >= EXIT_TABLE_SIZE || exit_table[reason].name == NULL)
         return "unknown";
     return exit_table[reason].name;
 }
@@ -334,18 +388,17 @@ static void requeue_vectoring(struct vmx_vcpu *v)
                 vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)BLOCKING_NMI);
 }
 
-void vmx_handle_exit(struct vmx_vcpu *v)
+static void handle_exit(struct vmx_vcpu *v)
 {
-    uint32_t reason = vmread(VMCS_EXIT_REASON) & ~EXIT_REASON_ENTRY_FAILED;
-    const struct exit_entry *e = &exit_table[MIN(reason & 0xffff, EXIT_NR_REASONS - 1)];
+    uint32_t reason = vmread(VMCS_EXIT_REASON) & (EXIT_TABLE_SIZE - 1);
+    const struct exit_entry *e = &exit_table[reason];
 
-    v->exit_reason = reason & 0xffff;
-    v->exits[MIN(v->exit_reason, EXIT_NR_REASONS - 1)]++;
-    if (e->handle == NULL) {
+    v->exit_reason = reason;
+    if (unlikely(e->handle == NULL)) {
         char why[48];
 
-        format_text(why, sizeof(why), "unknown exit reason %u", v->exit_reason);
-        client(v)->broken(v, why);
+        format_text(why, sizeof(why), "unknown exit reason %u", reason);
+        v->client->broken(v, why);
         return;
     }
     if (e->flags & MAY_VECTOR)
@@ -363,13 +416,63 @@ static void write_event(struct vmx_vcpu *v)
     v->event.info = 0;
 }
 
+/* ------------------------------------------------------------------ accounting */
+
+void vmx_account_exit(struct vmx_vcpu *v)
+{
+    uint64_t ticks = rdtsc() - v->exit_tsc;
+    struct vmx_times *t;
+
+    v->host_ticks += ticks;
+    if (v->times == NULL)
+        return;
+    t = &v->times[v->exit_reason];
+    t->total += ticks;
+    t->max = MAX(t->max, ticks);
+    t->histogram[MIN(63 - __builtin_clzl(ticks | 1), (int)ARRAY_SIZE(t->histogram) - 1)]++;
+}
+
+/* The switch was moved: exits take the other way from now on. */
+static void follow_accounting(struct vmx_vcpu *v)
+{
+    v->timed = vmx_accounting;
+    if (v->timed && v->times == NULL)
+        v->times = heap_alloc(EXIT_TABLE_SIZE * sizeof(*v->times));
+    v->exit_tsc = rdtsc();
+    vmwrite(VMCS_HOST_RIP, v->timed ? (uintptr_t)vmx_exit_timed : (uintptr_t)vmx_exit);
+}
+
+/* ------------------------------------------------------------------ the round */
+
+void vmx_instruction_failed(void)
+{
+    vmcs_fail("VMREAD or VMWRITE of the exit path, or VMRESUME", 0);
+}
+
+/*
+ * So many exits may go by before the owner's round, in which the preemption timer is set again: it
+ * stands still outside of the guest. With exits of a few hundred ticks it is late by microseconds.
+ */
+#define VMX_TURNS 64
+
 void vmx_vcpu_run(struct vmx_vcpu *v)
 {
-    if (vmx_event_queued(v))
-        write_event(v);
-    vmx_account_end(v);
-    if (unlikely(vmx_enter(v)))
-        vmcs_fail(v->launched ? "VMRESUME" : "VMLAUNCH", v->vmcs.v);
-    vmx_account_begin(v);
-    vmx_handle_exit(v);
+    v->turns = VMX_TURNS;
+    if (unlikely(v->timed != vmx_accounting))
+        follow_accounting(v);
+    do {
+        if (vmx_event_queued(v))
+            write_event(v);
+        if (unlikely(v->timed))
+            vmx_account_exit(v);
+        switch (vmx_enter(v)) {
+        case VMX_LEFT_EXIT:
+            handle_exit(v);
+            break;
+        case VMX_LEFT_HANDLED:
+            break;
+        case VMX_ENTRY_FAILED:
+            vmcs_fail(v->launched ? "VMRESUME" : "VMLAUNCH", v->vmcs.v);
+        }
+    } while (v->attention == 0 && v->turns > 0);
 }

@@ -5,16 +5,40 @@
 #include "vmx/vcpu.h"
 
 /* entry.asm. */
-bool vmx_enter(struct vmx_vcpu *v);
+enum vmx_left {
+    VMX_LEFT_EXIT,    /* an exit that is to be handled */
+    VMX_LEFT_HANDLED, /* one that has been, but the owner's attention is asked for */
+    VMX_ENTRY_FAILED, /* the entry instruction itself */
+};
+enum vmx_left vmx_enter(struct vmx_vcpu *v);
+/* Values of HOST_RIP: without and with time measured. */
 void vmx_exit(void);
+void vmx_exit_timed(void);
 
-/* exit.c: handles the exit that just happened. */
-void vmx_handle_exit(struct vmx_vcpu *v);
+/* exit.c, for entry.asm. */
+
+/* What a quick handler says. */
+enum vmx_quick {
+    VMX_QUICK_NOT,  /* nothing was done: the full way is to be taken */
+    VMX_QUICK_DONE, /* RIP is where it is to be */
+    VMX_QUICK_SKIP, /* RIP goes past the instruction */
+};
+/*
+ * Handlers that run with only those registers stored that a C function may clobber: what they
+ * find in regs[] of RBX, RBP and R12 to R15 is old. They queue no event.
+ */
+typedef enum vmx_quick (*vmx_quick_fn)(struct vmx_vcpu *v);
+extern const vmx_quick_fn vmx_quick_exits[EXIT_TABLE_SIZE];
+/* The exit is over: adds up where the time since exit_tsc went. */
+void vmx_account_exit(struct vmx_vcpu *v);
+NORETURN void vmx_instruction_failed(void);
 
 /* cpuid.c. */
 struct cpuid_table *cpuid_table_create(const struct vmx_vm *vm);
 void cpuid_table_destroy(struct cpuid_table *t);
 void cpuid_exit(struct vmx_vcpu *v);
+/* Fills the leaves that the exit path knows; to be called when CR4 or XCR0 have changed. */
+void cpuid_update(struct vmx_vcpu *v, uint64_t cr4);
 /* CR4 bits and XCR0 bits that this VM's CPUID offers. */
 uint64_t cpuid_cr4_allowed(const struct vmx_vm *vm);
 uint64_t cpuid_xcr0_allowed(const struct vmx_vm *vm);
@@ -25,10 +49,14 @@ bool cpuid_has_rdtscp(const struct vmx_vm *vm);
 bool cpuid_has_invpcid(const struct vmx_vm *vm);
 
 /* msr.c. */
+/* Once, before the first exit. */
+void msr_init_tables(void);
 void msr_init(struct vmx_vcpu *v);
 void msr_reset(struct vmx_vcpu *v, bool init);
 void msr_read_exit(struct vmx_vcpu *v);
 void msr_write_exit(struct vmx_vcpu *v);
+enum vmx_quick msr_read_quick(struct vmx_vcpu *v);
+enum vmx_quick msr_write_quick(struct vmx_vcpu *v);
 /* Whether the guest reads (or writes) the MSR without an exit from now on. */
 void msr_bitmap_set(struct vmx_vcpu *v, uint32_t msr, bool read_exits, bool write_exits);
 void msr_switch_in(struct vmx_vcpu *v);

@@ -27,20 +27,36 @@
 
 struct msr_entry {
     uint32_t first, last;
-    bool (*read)(struct vmx_vcpu *v, uint32_t msr, uint64_t *value);
+    bool (*read)(struct vmx_vcpu *v, uint32_t msr); /* false: #GP; else EDX:EAX has it */
     bool (*write)(struct vmx_vcpu *v, uint32_t msr, uint64_t value); /* false: #GP */
 };
 
-static bool read_zero(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+/* The value that RDMSR gives. Always true, for the reader's sake. */
+static inline bool give(struct vmx_vcpu *v, uint64_t value)
 {
-    *value = 0;
+    v->regs[REG_RAX] = (uint32_t)value;
+    v->regs[REG_RDX] = value >> 32;
     return true;
 }
 
-static bool tsc_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+static bool no_read(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
-    *value = vmx_guest_tsc(v);
-    return true;
+    return false;
+}
+
+static bool no_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, UNUSED uint64_t value)
+{
+    return false;
+}
+
+static bool read_zero(struct vmx_vcpu *v, UNUSED uint32_t msr)
+{
+    return give(v, 0);
+}
+
+static bool tsc_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+{
+    return give(v, vmx_guest_tsc(v));
 }
 
 /* A write to the TSC changes TSC_ADJUST by the same amount (SDM 18.17.3). */
@@ -50,14 +66,13 @@ static bool tsc_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
 
     v->tsc_adjust += delta;
     vmx_set_tsc_offset(v, v->tsc_offset + delta);
-    v->vm->client->tsc_moved(v, delta);
+    v->client->tsc_moved(v, delta);
     return true;
 }
 
-static bool tsc_adjust_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+static bool tsc_adjust_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
-    *value = v->tsc_adjust;
-    return true;
+    return give(v, v->tsc_adjust);
 }
 
 static bool tsc_adjust_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
@@ -67,25 +82,26 @@ static bool tsc_adjust_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t v
     v->tsc_adjust = value;
     if (delta != 0) {
         vmx_set_tsc_offset(v, v->tsc_offset + delta);
-        v->vm->client->tsc_moved(v, delta);
+        v->client->tsc_moved(v, delta);
     }
     return true;
 }
 
-static bool apic_read(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)
+static bool apic_read(struct vmx_vcpu *v, uint32_t msr)
 {
-    return v->vm->client->apic_msr_read(v, msr, value);
+    uint64_t value;
+
+    return v->client->apic_msr_read(v, msr, &value) && give(v, value);
 }
 
 static bool apic_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
 {
-    return v->vm->client->apic_msr_write(v, msr, value);
+    return v->client->apic_msr_write(v, msr, value);
 }
 
-static bool ucode_read(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+static bool ucode_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
-    *value = UCODE_REVISION;
-    return true;
+    return give(v, UCODE_REVISION);
 }
 
 /* Software clears it before CPUID fills it in. */
@@ -94,10 +110,9 @@ static bool ucode_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, UNUSED u
     return true;
 }
 
-static bool mcg_status_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+static bool mcg_status_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
-    *value = v->mcg_status;
-    return true;
+    return give(v, v->mcg_status);
 }
 
 static bool mcg_status_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
@@ -106,10 +121,9 @@ static bool mcg_status_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t v
     return true;
 }
 
-static bool misc_enable_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+static bool misc_enable_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
-    *value = v->misc_enable;
-    return true;
+    return give(v, v->misc_enable);
 }
 
 static bool misc_enable_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
@@ -118,10 +132,9 @@ static bool misc_enable_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t 
     return true;
 }
 
-static bool debugctl_read(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+static bool debugctl_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
-    *value = vmread(VMCS_GUEST_DEBUGCTL);
-    return true;
+    return give(v, vmread(VMCS_GUEST_DEBUGCTL));
 }
 
 static bool debugctl_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
@@ -132,10 +145,9 @@ static bool debugctl_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint6
     return true;
 }
 
-static bool efer_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+static bool efer_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
-    *value = vmx_efer(v);
-    return true;
+    return give(v, vmx_efer(v));
 }
 
 static bool efer_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
@@ -156,18 +168,16 @@ static bool mtrr_type_valid(uint64_t type)
     return type == 0 || type == 1 || (type >= 4 && type <= 6);
 }
 
-static bool mtrr_cap_read(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+static bool mtrr_cap_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
-    *value = MTRR_CAP_VALUE;
-    return true;
+    return give(v, MTRR_CAP_VALUE);
 }
 
-static bool mtrr_variable_read(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)
+static bool mtrr_variable_read(struct vmx_vcpu *v, uint32_t msr)
 {
     unsigned n = (msr - MSR_MTRR_PHYS_BASE0) / 2;
 
-    *value = msr % 2 ? v->mtrr_mask[n] : v->mtrr_base[n];
-    return true;
+    return give(v, msr % 2 ? v->mtrr_mask[n] : v->mtrr_base[n]);
 }
 
 static bool mtrr_variable_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
@@ -195,10 +205,9 @@ static unsigned mtrr_fixed_index(uint32_t msr)
                                        : 3 + msr - MSR_MTRR_FIX_4K_0;
 }
 
-static bool mtrr_fixed_read(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)
+static bool mtrr_fixed_read(struct vmx_vcpu *v, uint32_t msr)
 {
-    *value = v->mtrr_fixed[mtrr_fixed_index(msr)];
-    return true;
+    return give(v, v->mtrr_fixed[mtrr_fixed_index(msr)]);
 }
 
 static bool mtrr_fixed_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
@@ -210,10 +219,9 @@ static bool mtrr_fixed_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
     return true;
 }
 
-static bool mtrr_def_read(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t *value)
+static bool mtrr_def_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
-    *value = v->mtrr_def_type;
-    return true;
+    return give(v, v->mtrr_def_type);
 }
 
 static bool mtrr_def_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
@@ -224,15 +232,16 @@ static bool mtrr_def_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t val
     return true;
 }
 
-/* Sorted by first. write NULL: read-only, a write is #GP. */
+/* Sorted by first, but for the one that stands for MSRs that there are not. */
 static const struct msr_entry msr_table[] = {
+    {0, 0, no_read, no_write},
     {MSR_TSC, MSR_TSC, tsc_read, tsc_write},
-    {MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_zero, NULL},
+    {MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_zero, no_write},
     {MSR_APIC_BASE, MSR_APIC_BASE, apic_read, apic_write},
     {MSR_TSC_ADJUST, MSR_TSC_ADJUST, tsc_adjust_read, tsc_adjust_write},
     {MSR_UCODE_REV, MSR_UCODE_REV, ucode_read, ucode_write},
-    {MSR_MTRR_CAP, MSR_MTRR_CAP, mtrr_cap_read, NULL},
-    {MSR_MCG_CAP, MSR_MCG_CAP, read_zero, NULL},
+    {MSR_MTRR_CAP, MSR_MTRR_CAP, mtrr_cap_read, no_write},
+    {MSR_MCG_CAP, MSR_MCG_CAP, read_zero, no_write},
     {MSR_MCG_STATUS, MSR_MCG_STATUS, mcg_status_read, mcg_status_write},
     {MSR_MISC_ENABLE, MSR_MISC_ENABLE, misc_enable_read, misc_enable_write},
     {MSR_DEBUGCTL, MSR_DEBUGCTL, debugctl_read, debugctl_write},
@@ -249,7 +258,7 @@ static const struct msr_entry msr_table[] = {
 
 static const struct msr_entry *find(uint32_t msr)
 {
-    size_t low = 0, high = ARRAY_SIZE(msr_table);
+    size_t low = 1, high = ARRAY_SIZE(msr_table);
 
     while (low < high) {
         size_t mid = (low + high) / 2;
@@ -259,34 +268,69 @@ static const struct msr_entry *find(uint32_t msr)
         else
             high = mid;
     }
-    return low < ARRAY_SIZE(msr_table) && msr >= msr_table[low].first ? &msr_table[low] : NULL;
+    return low < ARRAY_SIZE(msr_table) && msr >= msr_table[low].first ? &msr_table[low]
+                                                                      : &msr_table[0];
+}
+
+/* What nearly all exits are about is found by one look: where in the table the entry is. */
+#define QUICK_MSRS 0x900u
+
+static uint16_t quick_msrs[QUICK_MSRS];
+
+void msr_init_tables(void)
+{
+    for (uint32_t msr = 0; msr < QUICK_MSRS; msr++)
+        quick_msrs[msr] = (uint16_t)((uintptr_t)find(msr) - (uintptr_t)msr_table);
+}
+
+static const struct msr_entry *find_quick(uint32_t msr)
+{
+    return (const void *)((uintptr_t)msr_table + quick_msrs[msr]);
+}
+
+static enum vmx_quick skip_if(bool done)
+{
+    return done ? VMX_QUICK_SKIP : VMX_QUICK_NOT;
+}
+
+static uint64_t given(const struct vmx_vcpu *v)
+{
+    return (uint32_t)v->regs[REG_RAX] | v->regs[REG_RDX] << 32;
+}
+
+enum vmx_quick msr_read_quick(struct vmx_vcpu *v)
+{
+    uint32_t msr = (uint32_t)v->regs[REG_RCX];
+
+    return unlikely(msr >= QUICK_MSRS) ? VMX_QUICK_NOT : skip_if(find_quick(msr)->read(v, msr));
+}
+
+enum vmx_quick msr_write_quick(struct vmx_vcpu *v)
+{
+    uint32_t msr = (uint32_t)v->regs[REG_RCX];
+
+    return unlikely(msr >= QUICK_MSRS) ? VMX_QUICK_NOT
+                                       : skip_if(find_quick(msr)->write(v, msr, given(v)));
 }
 
 void msr_read_exit(struct vmx_vcpu *v)
 {
     uint32_t msr = (uint32_t)v->regs[REG_RCX];
-    const struct msr_entry *e = find(msr);
-    uint64_t value;
 
-    if (e == NULL || !e->read(v, msr, &value)) {
+    if (find(msr)->read(v, msr))
+        vmx_skip(v);
+    else
         vmx_inject_gp(v);
-        return;
-    }
-    v->regs[REG_RAX] = (uint32_t)value;
-    v->regs[REG_RDX] = value >> 32;
-    vmx_skip(v);
 }
 
 void msr_write_exit(struct vmx_vcpu *v)
 {
     uint32_t msr = (uint32_t)v->regs[REG_RCX];
-    const struct msr_entry *e = find(msr);
-    uint64_t value = (uint32_t)v->regs[REG_RAX] | v->regs[REG_RDX] << 32;
 
-    if (e == NULL || e->write == NULL || !e->write(v, msr, value))
-        vmx_inject_gp(v);
-    else
+    if (find(msr)->write(v, msr, given(v)))
         vmx_skip(v);
+    else
+        vmx_inject_gp(v);
 }
 
 /* ------------------------------------------------------------------ the bitmap */

@@ -239,6 +239,14 @@ void vmx_set_requested(UNUSED struct vmx_vcpu *v, int vector)
         vmwrite(VMCS_GUEST_INTERRUPT_STATUS, now);
 }
 
+bool vmx_request_alone(struct vmx_vcpu *v, uint8_t vector)
+{
+    if (vmx_event_queued(v) || vmread(VMCS_GUEST_INTERRUPT_STATUS) != 0)
+        return false;
+    vmwrite(VMCS_GUEST_INTERRUPT_STATUS, vector);
+    return true;
+}
+
 void vmx_set_in_service(UNUSED struct vmx_vcpu *v, int vector)
 {
     uint16_t old = vmread(VMCS_GUEST_INTERRUPT_STATUS);

@@ -211,6 +211,7 @@ int vmx_vcpu_init(struct vmx_vcpu *v, struct vmx_vm *vm, unsigned index, hpa_t a
                   hpa_t posted)
 {
     v->vm = vm;
+    v->client = vm->client;
     v->index = index;
     v->vpid = vpid_next();
     v->loaded_on = -1;
@@ -236,6 +237,8 @@ void vmx_vcpu_destroy(struct vmx_vcpu *v)
 {
     ASSERT(!v->current);
     fpu_destroy(v);
+    if (v->times != NULL)
+        heap_free(v->times);
     if (v->msr_bitmap != NULL)
         frame_free(hpa_mpn(ptr_hpa(v->msr_bitmap)), FRAME_ORDER_4K);
     if (v->vmcs.v != 0)

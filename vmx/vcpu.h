@@ -55,12 +55,15 @@ struct vmx_io {
 
 /* What VMX asks of the code above it. All are called between an exit and the next entry. */
 struct vmx_client {
+    /* More bits than those of the size may be set. */
     uint32_t (*port_read)(struct vmx_vcpu *v, uint16_t port, unsigned size);
     void (*port_write)(struct vmx_vcpu *v, uint16_t port, unsigned size, uint32_t value);
     /* INS or OUTS: to be emulated whole; RIP has not been advanced. */
     void (*port_string)(struct vmx_vcpu *v, const struct vmx_io *io);
     /* access: EPT_READ, EPT_WRITE, EPT_EXEC as attempted. RIP has not been advanced. */
     void (*ept_fault)(struct vmx_vcpu *v, gpa_t gpa, unsigned access);
+    /* Puts memory behind gpa, if that is RAM without; false: nothing was done. */
+    bool (*ept_touch)(struct vmx_vcpu *v, gpa_t gpa);
     /* An access to the APIC page that the CPU did not virtualise. RIP has not been advanced. */
     void (*apic_access)(struct vmx_vcpu *v, unsigned offset, bool write);
     void (*apic_written)(struct vmx_vcpu *v, unsigned offset);
@@ -121,26 +124,51 @@ struct vmx_event {
     uint32_t info, error, length;
 };
 
+/* Leaves that the exit path answers by itself: basic ones, and extended ones from 80000000h on. */
+#define VMX_CPUID_BASIC    0x17
+#define VMX_CPUID_EXTENDED 9
+
+/* Exit reasons are below; the table's size is a power of two. */
+#define EXIT_TABLE_SIZE 128
+
+/* Where the time between exit and entry went, in TSC ticks, while vmx_accounting is on. */
+struct vmx_times {
+    uint64_t total, max;
+    uint32_t histogram[32]; /* by the position of the highest bit */
+};
+
 struct vmx_vcpu {
-    uint64_t regs[REG_COUNT]; /* first: the exit path pushes them here. RSP: see vmx_rsp */
+    uint64_t regs[REG_COUNT]; /* first: the exit path stores them here. RSP: see vmx_reg */
     uint64_t host_rsp;        /* of the entry path */
     uint32_t launched;
-    uint32_t exit_reason; /* basic reason of the exit being handled */
+    /*
+     * What the owner wants looked at before the guest goes on: bits of his. Anything but 0 ends
+     * vmx_vcpu_run. Set by the vCPU's own CPU; or atomically by another, with an interrupt after.
+     */
+    uint32_t attention;
+    int32_t turns;          /* exits left until vmx_vcpu_run returns by itself */
+    uint32_t exit_reason;   /* basic reason of the exit being handled, if it is a full one */
+    struct vmx_event event; /* injected at the next entry */
+    struct cpuid_regs cpuid_leaves[VMX_CPUID_BASIC + VMX_CPUID_EXTENDED];
+    uint32_t cpuid_subleaf_masks[VMX_CPUID_BASIC + VMX_CPUID_EXTENDED]; /* must be 0 in ECX */
     struct vmx_vm *vm;
-    unsigned index; /* in its VM; also the initial APIC ID */
+    const struct vmx_client *client; /* the VM's */
+    unsigned index;                  /* in its VM; also the initial APIC ID */
     hpa_t vmcs;
     uint16_t vpid;
     int loaded_on;             /* CPU whose VMCS cache holds it, or -1 */
     bool current;              /* loaded: FPU, MSRs and VMCS are on its CPU now */
-    struct vmx_event event;    /* injected at the next entry */
+    bool io_breakpoints;       /* CR4.DE: DR7 may ask for them */
     bool nmi_pending;          /* one NMI waits (further ones merge, as on hardware) */
     uint32_t proc, proc2, pin; /* current control words */
     uint64_t tsc_offset;       /* guest TSC = host TSC + this */
     uint64_t tsc_adjust;
     uint64_t preempt_deadline; /* what the preemption timer is set for (host TSC) */
-    uint64_t entry_tsc;        /* while accounting: host TSC at the last entry or exit */
+    bool timed;                /* exits go through vmx_exit_timed */
+    uint64_t exit_tsc;         /* while accounting: host TSC at the last exit */
     uint64_t host_ticks;       /* spent between exit and entry, while accounting */
-    uint64_t exits[EXIT_NR_REASONS];
+    struct vmx_times *times;   /* by exit reason, EXIT_TABLE_SIZE; NULL until it was on */
+    uint64_t exits[EXIT_TABLE_SIZE];
     /* State that VMX does not switch. */
     uint64_t switched_msrs[SWITCHED_COUNT];
     uint64_t cr2, dr[4], dr6;
@@ -178,20 +206,23 @@ void vmx_vcpu_put(struct vmx_vcpu *v);
 /* The vCPU that is loaded on this CPU, or NULL. */
 struct vmx_vcpu *vmx_vcpu_loaded(void);
 
-/* Enters the guest once and handles the exit. The caller has set up events and flushes. */
+/*
+ * Runs the guest and handles its exits until there is something for the owner: attention is not
+ * 0, or some dozens of exits have gone by (VMX_TURNS).
+ */
 void vmx_vcpu_run(struct vmx_vcpu *v);
-/* Measures the host's share of time (bench): two clock reads an exit. */
+/* Measures the time between exits and entries. May be changed at any time. */
 extern bool vmx_accounting;
 /* The hypervisor works for v from here on, or no longer. */
 static inline void vmx_account_begin(struct vmx_vcpu *v)
 {
     if (unlikely(vmx_accounting))
-        v->entry_tsc = rdtsc();
+        v->exit_tsc = rdtsc();
 }
 static inline void vmx_account_end(struct vmx_vcpu *v)
 {
     if (unlikely(vmx_accounting))
-        v->host_ticks += rdtsc() - v->entry_tsc;
+        v->host_ticks += rdtsc() - v->exit_tsc;
 }
 
 /* ---- state, while loaded ---- */
@@ -258,6 +289,8 @@ void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode);
 /* With virtual delivery: the highest requested and in-service vectors (-1: none). */
 void vmx_set_requested(struct vmx_vcpu *v, int vector);
 void vmx_set_in_service(struct vmx_vcpu *v, int vector);
+/* The vector becomes the highest requested one, if none is requested or in service; else false. */
+bool vmx_request_alone(struct vmx_vcpu *v, uint8_t vector);
 void vmx_set_eoi_exits(struct vmx_vcpu *v, const uint64_t bitmap[4]);
 /* With only the TPR shadow: exit when the TPR's class falls below. */
 void vmx_set_tpr_threshold(struct vmx_vcpu *v, unsigned class);

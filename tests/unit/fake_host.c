@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include "lib/assert.h"
 #include "lib/checked.h"
+#include "devices/lapic.h"
 #include "lib/string.h"
 #include "tests/unit/fake_host.h"
 
@@ -205,6 +206,30 @@ static void fake_wake(void *opaque, unsigned vcpu)
     f->cpu[vcpu].wakes++;
 }
 
+static bool fake_delivers(void *opaque UNUSED, unsigned vcpu UNUSED, uint8_t vector UNUSED)
+{
+    return false;
+}
+
+static void fake_apic_timer_fired(struct timer *t, uint64_t now)
+{
+    lapic_timer_expired(t->opaque, now);
+}
+
+static void fake_timer(void *opaque, struct lapic *l, uint64_t deadline)
+{
+    struct fake_host *f = opaque;
+    struct timer *t = &f->apic_timer[l->vcpu];
+
+    if (t->fire == NULL)
+        timer_init(t, fake_apic_timer_fired, l);
+    t->opaque = l;
+    if (deadline == TIMER_NEVER)
+        timerq_cancel(t);
+    else
+        timerq_set(&f->timers, t, deadline);
+}
+
 static void fake_nmi(void *opaque, unsigned vcpu)
 {
     struct fake_host *f = opaque;
@@ -229,6 +254,8 @@ static void fake_startup(void *opaque, unsigned vcpu, uint8_t vector)
 
 const struct machine_cpu_ops fake_cpu_ops = {
     .wake = fake_wake,
+    .delivers = fake_delivers,
+    .timer = fake_timer,
     .nmi = fake_nmi,
     .init = fake_init,
     .startup = fake_startup,

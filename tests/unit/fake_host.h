@@ -41,6 +41,7 @@ struct fake_host {
     struct fake_cpu cpu[FAKE_MAX_CPUS];
     struct fake_map maps[FAKE_MAX_MAPS];
     bool refuse_maps;
+    struct timer apic_timer[FAKE_MAX_CPUS];
 };
 
 void fake_host_init(struct fake_host *f);

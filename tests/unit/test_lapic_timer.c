@@ -137,13 +137,13 @@ static void periodic_keeps_phase(void **state)
     for (unsigned i = 1; i <= 100; i++) {
         fake_host_jump(&f->host, start + i * period + i * 7 - f->host.now); /* i * 7 late */
         assert_true(ticked(f));
-        assert_int_equal(f->l->timer.deadline, start + (i + 1) * period);
+        assert_int_equal(f->l->timer_deadline, start + (i + 1) * period);
     }
     fake_host_jump(&f->host, 50 * period + 3); /* not scheduled: one tick, not fifty */
     assert_true(ticked(f));
     assert_false(ticked(f));
-    assert_int_equal((f->l->timer.deadline - start) % period, 0);
-    assert_in_range(f->l->timer.deadline - f->host.now, 1, period);
+    assert_int_equal((f->l->timer_deadline - start) % period, 0);
+    assert_in_range(f->l->timer_deadline - f->host.now, 1, period);
     fake_host_advance(&f->host, period);
     assert_true(ticked(f));
 }
@@ -233,7 +233,7 @@ static void reset_stops_it(void **state)
     lapic_write(f->l, LAPIC_LVT_TIMER, PERIODIC | VECTOR);
     lapic_write(f->l, LAPIC_TIMER_INITIAL, 10000);
     lapic_reset_init(f->l);
-    assert_false(timer_armed(&f->l->timer));
+    assert_int_equal(f->l->timer_deadline, TIMER_NEVER);
     lapic_write(f->l, LAPIC_SVR, 0x1ff);
     fake_host_advance(&f->host, 100000 * TICK);
     assert_false(ticked(f));
