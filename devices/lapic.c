@@ -286,6 +286,9 @@ static void reset_registers(struct lapic *l)
     for (unsigned lvt = LAPIC_LVT_TIMER; lvt <= LAPIC_LVT_ERROR; lvt += 0x10)
         lapic_set_reg(l, lvt, LVT_RESET);
     lapic_set_reg(l, LAPIC_LVT_CMCI, LVT_RESET);
+    /* As QEMU and KVM have it: SeaBIOS relies on that when it resumes after a CPU reset. */
+    if (l->machine->config.firmware && l->vcpu == 0)
+        lapic_set_reg(l, LAPIC_LVT_LINT0, LAPIC_EXTINT << LVT_MODE_SHIFT);
     lapic_set_reg(l, LAPIC_ID, id_value(l));
     lapic_set_reg(l, LAPIC_VERSION, VERSION_VALUE);
     lapic_set_reg(l, LAPIC_DFR, UINT32_MAX);

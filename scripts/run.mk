@@ -1,7 +1,8 @@
 # Running: `make run` and the guest it boots. Included by the Makefile.
 
 # Goals of scripts/packages. Phony, so asked once a make; pattern rules would skip phony targets.
-NEEDS := need-build need-guest need-run-bochs need-run-qemu need-test need-lint need-e2e need-bench
+NEEDS := need-build need-guest need-run-bochs need-run-qemu need-test need-lint need-e2e \
+         need-bench need-firmware
 .PHONY: $(NEEDS)
 $(NEEDS): need-%:
 	@scripts/packages need $*
@@ -27,6 +28,12 @@ export $(RUN_VARIABLES)
 .PHONY: run
 run: $(B)/tithe.iso $(if $(KERNEL)$(CONFIG),,guest)
 	@scripts/run
+
+# A FreeDOS floppy, which you have: FREEDOS_IMG=FILE. It boots from SeaBIOS.
+export FREEDOS_IMG
+.PHONY: run-freedos
+run-freedos: $(B)/tithe.iso | need-firmware
+	@scripts/run-freedos
 
 # Measuring. The first process of the guest that is measured has no C library.
 $(B)/bench/init: bench/init.c | need-build

@@ -25,6 +25,10 @@ class Failed(Exception):
     """Why a case failed, in one line."""
 
 
+class Skipped(Exception):
+    """What a case needs and this machine has not, in one line."""
+
+
 @dataclasses.dataclass
 class Step:
     """Types a line at the guest's prompt and wants the regular expression in the answer."""
@@ -61,7 +65,8 @@ class Case:
 
 
 def run_case(case):
-    """Runs one case; (None or why it failed, seconds)."""
+    """Runs one case; (None or why it failed, seconds, whether it was skipped for that)."""
+    skipped = False
     start = time.monotonic()
     os.makedirs(RESULTS, exist_ok=True)
     directory = tempfile.mkdtemp(prefix=case.name + ".", dir=RESULTS)
@@ -70,9 +75,11 @@ def run_case(case):
         why = None
     except (Failed, MachineError, OSError) as error:
         why = str(error)
+    except Skipped as error:
+        why, skipped = str(error), True
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    return why, time.monotonic() - start
+    return why, time.monotonic() - start, skipped
 
 
 def make_case_iso(case, directory):

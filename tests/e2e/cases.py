@@ -9,6 +9,7 @@ import time
 import pexpect
 
 from case import GUEST_INITRD, GUEST_KERNEL, TITHE_ELF, Case, Failed, Step
+from firmware import FIRMWARE
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts")
 
@@ -210,6 +211,6 @@ users = [
     Case("run-terminal-ctrl-]", run=terminal),
 ]
 
-CASES = guests + machines + inputs + users
+CASES = guests + machines + inputs + users + FIRMWARE
 assert len({case.name for case in CASES}) == len(CASES), "two cases have one name"
 assert os.path.basename(GUEST_INITRD) == "initrd.img" and sys.version_info >= (3, 9)
