@@ -24,6 +24,10 @@ static const char *const device_names[] = {"floppy", "disk", "cdrom", "network",
 static const struct key keys[] = {
     {"memory", KEY_SIZE, FIELD(memory), RANGE(CONFIG_MIN_MEMORY, CONFIG_MAX_MEMORY)},
     {"cpus", KEY_NUMBER, FIELD(cpus), RANGE(1, CONFIG_MAX_CPUS)},
+    {"cpu_shares", KEY_NUMBER, FIELD(cpu_shares), RANGE(1, CONFIG_MAX_SHARES)},
+    {"cpu_reservation", KEY_NUMBER, FIELD(cpu_reservation), RANGE(0, 100 * CONFIG_MAX_CPUS)},
+    {"cpu_limit", KEY_NUMBER, FIELD(cpu_limit), RANGE(0, 100 * CONFIG_MAX_CPUS)},
+    {"cpu_affinity", KEY_CPUS, FIELD(cpu_affinity)},
     {"kernel", KEY_MODULE, TEXT(kernel)},
     {"initrd", KEY_MODULE, TEXT(initrd)},
     {"cmdline", KEY_TEXT, TEXT(cmdline)},
@@ -217,6 +221,8 @@ static void set_defaults(struct vm_config *vm, unsigned line)
     vm->line = line;
     vm->memory = MIB(256);
     vm->cpus = 1;
+    vm->cpu_shares = 1000;
+    vm->cpu_affinity = UINT64_MAX;
     vm->on_poweroff = CONFIG_DESTROY;
     vm->on_reboot = CONFIG_RESTART;
     vm->on_crash = CONFIG_DESTROY;

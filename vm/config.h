@@ -13,6 +13,7 @@
 #define CONFIG_MAX_CPUS    16
 #define CONFIG_MIN_MEMORY  MIB(2)
 #define CONFIG_MAX_MEMORY  GIB(256)
+#define CONFIG_MAX_SHARES  1000000
 #define CONFIG_DISKS       4 /* on IDE: two channels with two each */
 
 /* What happens to a VM that ended; the names are those of xl. */
@@ -80,6 +81,8 @@ struct vm_config {
     enum config_vga vga;
     enum config_screen screen;
     enum config_action on_poweroff, on_reboot, on_crash;
+    /* Its part of the CPUs: sched/group.h. */
+    uint64_t cpu_shares, cpu_reservation, cpu_limit, cpu_affinity;
     bool acpi;          /* the guest gets ACPI tables */
     bool start;         /* started when the host comes up */
     bool debug_console; /* ports 0xE9 and 0x402 write to the VM's log */

@@ -15,6 +15,7 @@ enum key_type {
     KEY_BOOL,   /* bool */
     KEY_CHOICE, /* an enum whose values are the indices of choices[] */
     KEY_LIST,   /* uint8_t[room], indices of choices[] + 1 */
+    KEY_CPUS,   /* uint64_t, a bit for each */
     KEY_TEXT,   /* char[room] */
     KEY_MODULE, /* char[room], the name of a boot module */
 };

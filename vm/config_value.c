@@ -164,6 +164,39 @@ static void set_list(struct parser *p, const struct key *k, const char *text)
     } while (next[-1] == ',');
 }
 
+/* "0-3,5": the numbers of physical CPUs. False: that is not what it looks like. */
+static bool parse_cpus(const char *s, uint64_t *mask)
+{
+    uint64_t first, last;
+
+    *mask = 0;
+    for (;; s++) {
+        if (!parse_number(&s, &first))
+            return false;
+        last = first;
+        if (*s == '-') {
+            s++;
+            if (!parse_number(&s, &last))
+                return false;
+        }
+        if (first > last || last > 63)
+            return false;
+        *mask |= UINT64_MAX >> (63 - last) & UINT64_MAX << first;
+        if (*s != ',')
+            return *s == '\0';
+    }
+}
+
+static void set_cpus(struct parser *p, const struct key *k, const char *text)
+{
+    uint64_t mask;
+
+    if (parse_cpus(text, &mask))
+        memcpy((char *)p->vm + k->offset, &mask, sizeof(mask));
+    else
+        config_report_value(p, k->name, text, "not a list of CPUs from 0 to 63 (use 0-3,5)");
+}
+
 static void check_module(struct parser *p, const struct key *k, const char *text)
 {
     if (*text == '\0')
@@ -189,6 +222,9 @@ void config_set_key(struct parser *p, const struct key *k, const char *text)
         break;
     case KEY_LIST:
         set_list(p, k, text);
+        break;
+    case KEY_CPUS:
+        set_cpus(p, k, text);
         break;
     case KEY_MODULE:
         check_module(p, k, text);

@@ -59,6 +59,8 @@ static void test_full(void **state)
                              "[vm \"debian\"]   ; the first\r\n"
                              "  Memory = 1G\n"
                              "\tcpus=4 # four\n"
+                             "cpu_shares = 2500\ncpu_reservation = 50\n"
+                             "cpu_limit = 150\ncpu_affinity = 0-3,5,63\n"
                              "kernel = \"vmlinuz\"\n"
                              "initrd = initrd.img\n"
                              "cmdline = console=ttyS0 \"a b  \" x;y#z \\\n"
@@ -84,6 +86,10 @@ static void test_full(void **state)
     assert_string_equal(a->name, "debian");
     assert_int_equal(a->memory, GIB(1));
     assert_int_equal(a->cpus, 4);
+    assert_int_equal(a->cpu_shares, 2500);
+    assert_int_equal(a->cpu_reservation, 50);
+    assert_int_equal(a->cpu_limit, 150);
+    assert_true(a->cpu_affinity == (0xf | BIT(5) | BIT(63)));
     assert_string_equal(a->kernel, "vmlinuz");
     assert_string_equal(a->initrd, "initrd.img");
     assert_string_equal(a->cmdline, "console=ttyS0 a b   x;y#z  quiet \"q\" c:\\d");
@@ -96,10 +102,14 @@ static void test_full(void **state)
     assert_false(a->start);
     assert_true(a->debug_console);
     assert_true(b->valid);
-    assert_int_equal(b->line, 18);
+    assert_int_equal(b->line, 22);
     assert_string_equal(b->name, "b-2.x_");
     assert_int_equal(b->memory, MIB(256));
     assert_int_equal(b->cpus, 1);
+    assert_int_equal(b->cpu_shares, 1000);
+    assert_int_equal(b->cpu_reservation, 0);
+    assert_int_equal(b->cpu_limit, 0);
+    assert_true(b->cpu_affinity == UINT64_MAX);
     assert_string_equal(b->initrd, "");
     assert_string_equal(b->cmdline, "");
     assert_int_equal(b->on_poweroff, CONFIG_DESTROY);
@@ -173,6 +183,16 @@ static const struct {
      "memory = 99999999999999999999999G: out of range (2M to 256G)"},
     {"memory = 18014398509481985K", "memory = 18014398509481985K: out of range (2M to 256G)"},
     {"memory = 2049K", "memory = 2049K: not a multiple of 4K"},
+    {"cpu_affinity = 0-", "cpu_affinity = 0-: not a list of CPUs from 0 to 63 (use 0-3,5)"},
+    {"cpu_affinity = -1", "cpu_affinity = -1: not a list of CPUs from 0 to 63 (use 0-3,5)"},
+    {"cpu_affinity = 3-1", "cpu_affinity = 3-1: not a list of CPUs from 0 to 63 (use 0-3,5)"},
+    {"cpu_affinity = 64", "cpu_affinity = 64: not a list of CPUs from 0 to 63 (use 0-3,5)"},
+    {"cpu_affinity = 0,", "cpu_affinity = 0,: not a list of CPUs from 0 to 63 (use 0-3,5)"},
+    {"cpu_affinity = a", "cpu_affinity = a: not a list of CPUs from 0 to 63 (use 0-3,5)"},
+    {"cpu_affinity = ", "cpu_affinity = : not a list of CPUs from 0 to 63 (use 0-3,5)"},
+    {"cpu_affinity = 0 1", "cpu_affinity = 0 1: not a list of CPUs from 0 to 63 (use 0-3,5)"},
+    {"cpu_shares = 0", "cpu_shares = 0: out of range (1 to 1000000)"},
+    {"cpu_limit = 1601", "cpu_limit = 1601: out of range (0 to 1600)"},
     {"cpus = 0", "cpus = 0: out of range (1 to 16)"},
     {"cpus = 17", "cpus = 17: out of range (1 to 16)"},
     {"cpus = 18446744073709551617", "cpus = 18446744073709551617: out of range (1 to 16)"},
