@@ -6,7 +6,8 @@ HOST_DIRS := lib ept emulate devices balloon pageshare sched monitor
 HOST_SRCS := $(sort $(wildcard $(HOST_DIRS:%=%/*.c))) \
              $(wildcard vm/config*.c vm/load_*.c vm/guest_acpi.c vm/firmware_files.c)
 HOST_OBJS := $(HOST_SRCS:%.c=$(B)/host/%.o) $(B)/host/tests/unit/shim.o \
-             $(B)/host/tests/unit/fake_host.o $(B)/host/tests/unit/fake_frames.o
+             $(B)/host/tests/unit/fake_host.o $(B)/host/tests/unit/fake_frames.o \
+             $(B)/host/tests/unit/sched_sim.o
 UNIT_SRCS := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_TESTS := $(UNIT_SRCS:tests/unit/%.c=$(B)/host/%)
 HOST_CFLAGS := -std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -26,6 +27,13 @@ $(B)/host/test_%: $(B)/host/tests/unit/test_%.o $(HOST_OBJS)
 .PHONY: test-unit
 test-unit: $(UNIT_TESTS)
 	@scripts/run-unit $(UNIT_TESTS)
+
+# The table of docs/scheduling.md.
+$(B)/host/sched_table: $(B)/host/tests/unit/sched_table.o $(HOST_OBJS)
+	@$(CC) $(HOST_CFLAGS) -o $@ $^
+.PHONY: sched-table
+sched-table: $(B)/host/sched_table
+	@$<
 
 -include tests/guests/guests.mk
 

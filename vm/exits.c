@@ -177,7 +177,9 @@ static void halt(struct vmx_vcpu *v)
 
 static void host_interrupt(struct vmx_vcpu *v, unsigned vector)
 {
+    loop_work_for(NULL);
     interrupt_dispatch(vector);
+    loop_work_done();
     /* It may have been the timer's, or a kick for one that another CPU has set. */
     timer_run();
     /* Or a kick to look at a request that came before the guest had been entered. */

@@ -31,7 +31,7 @@ static void arm_next(struct vm *vm)
     if (soonest == TIMER_NEVER || !checked_add(soonest, -vm->tsc_offset, &host))
         timer_disarm(&vm->next_timer);
     else
-        timer_arm(vm->vcpus[0]->cpu, &vm->next_timer, host);
+        timer_arm(__atomic_load_n(&vm->vcpus[0]->cpu, __ATOMIC_RELAXED), &vm->next_timer, host);
 }
 
 static void host_timer_set(struct device_host *h, struct timer *t, uint64_t deadline)
@@ -52,10 +52,12 @@ static void next_timer_fired(struct timer *t, UNUSED uint64_t now)
 {
     struct vm *vm = t->opaque;
 
+    loop_work_for(vm);
     spin_lock(&vm->lock);
     timerq_expire(&vm->timers, host_now(&vm->host));
     arm_next(vm);
     spin_unlock(&vm->lock);
+    loop_work_done();
 }
 
 static uint64_t host_wall_clock(UNUSED struct device_host *h)

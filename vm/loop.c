@@ -1,62 +1,114 @@
 /*
- * The loop that every physical CPU runs for ever: take the next vCPU that is ready and run it;
- * with none, do what is left to do (clear free memory), then sleep until an interrupt.
+ * The loop that every physical CPU runs for ever: take the vCPU that the scheduler chooses and run
+ * it; with none, do what is left to do (clear free memory), then sleep until an interrupt.
  */
 #include "lib/assert.h"
+#include "lib/log.h"
 #include "machine/apic.h"
+#include "machine/bootinfo.h"
 #include "machine/frame.h"
+#include "machine/panic.h"
 #include "machine/timer.h"
+#include "sched/policy.h"
 #include "vm/loop.h"
 #include "vm/vm.h"
 #include "vmx/caps.h"
 
-/* How long a vCPU runs while others wait for its CPU. */
-#define SLICE_NS 5000000ull
-
 /* Pages cleared in one go while idle: a wake-up waits for them, 512 ticks each in Bochs. */
 #define SCRUB_PAGES 2
 
-struct cpu_loop_state {
-    struct sched_queue queue;
-    struct timer slice;
-};
+static struct sched sched;
+static struct sched_queue queues[MAX_CPUS];
+/* For each CPU: when it is to look at its queue again. */
+static struct timer looks[MAX_CPUS];
 
-static struct cpu_loop_state states[MAX_CPUS];
-
-struct sched_queue *loop_queue(unsigned cpu)
+struct sched *loop_sched(void)
 {
-    return &states[cpu].queue;
+    return &sched;
 }
 
-unsigned loop_place(void)
+struct sched_queue *loop_queue(void)
 {
-    static unsigned next;
-
-    return __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED) % cpu_count();
+    return &queues[this_cpu()->index];
 }
 
-static void slice_over(UNUSED struct timer *t, UNUSED uint64_t now)
+/*
+ * A vCPU that runs on this CPU is in the hypervisor now: a request sees to it that it looks before
+ * it enters the guest again.
+ */
+void loop_tell(int cpu)
 {
     struct vcpu *c = this_cpu()->running;
 
-    if (c != NULL)
-        vcpu_request(c, REQUEST_YIELD);
+    if (cpu == SCHED_NO_CPU)
+        return;
+    if ((unsigned)cpu != this_cpu()->index)
+        apic_kick((unsigned)cpu);
+    else if (c != NULL)
+        __atomic_fetch_or(&c->vmx.attention, REQUEST_ROUND, __ATOMIC_SEQ_CST);
 }
 
-void loop_limit_slice(void)
+static void time_over(UNUSED struct timer *t, UNUSED uint64_t now)
+{
+    sched_set_news(loop_queue());
+    loop_tell((int)this_cpu()->index);
+}
+
+static void look_at(uint64_t until)
 {
     unsigned cpu = this_cpu()->index;
 
-    if (!timer_armed(&states[cpu].slice))
-        timer_arm(cpu, &states[cpu].slice, rdtsc() + clock_from_ns(SLICE_NS));
+    if (until != SCHED_NEVER)
+        timer_arm(cpu, &looks[cpu], until);
+    else if (timer_armed(&looks[cpu]))
+        timer_disarm(&looks[cpu]);
+}
+
+bool loop_look(struct sched_queue *q)
+{
+    struct sched_choice choice = sched_look(q, rdtsc());
+
+    if (choice.entity == NULL)
+        return false;
+    look_at(choice.until);
+    loop_tell(choice.kick);
+    return true;
+}
+
+void loop_work_for(const struct vm *vm)
+{
+    const struct vcpu *c = this_cpu()->running;
+
+    if (c == NULL || c->vm != vm)
+        sched_interrupt_begin(loop_queue(), rdtsc());
+}
+
+void loop_work_done(void)
+{
+    struct sched_queue *q = loop_queue();
+
+    if (q->interrupt_since != 0)
+        sched_interrupt_end(q, rdtsc());
+}
+
+static const struct sched_policy *chosen_policy(void)
+{
+    const struct sched_policy *policy;
+    char name[32];
+
+    if (!bootinfo_option("sched", name, sizeof(name)))
+        return &sched_proportional;
+    policy = sched_policy_named(name);
+    if (policy == NULL)
+        fatal("sched=%s: there is only sched=proportional and sched=round-robin", name);
+    return policy;
 }
 
 void loop_init(void)
 {
-    for (unsigned i = 0; i < MAX_CPUS; i++) {
-        sched_queue_init(&states[i].queue);
-        timer_init(&states[i].slice, slice_over, NULL);
-    }
+    sched_init(&sched, chosen_policy(), queues, cpu_count(), clock_hz(), rdtsc());
+    for (unsigned i = 0; i < MAX_CPUS; i++)
+        timer_init(&looks[i], time_over, NULL);
 }
 
 /*
@@ -77,17 +129,18 @@ static void idle(struct sched_queue *q)
 
 void cpu_loop(void)
 {
-    struct sched_queue *q = loop_queue(this_cpu()->index);
+    struct sched_queue *q = loop_queue();
 
     if (this_cpu()->vmx == NULL)
         vmx_cpu_start();
     for (;;) {
-        struct sched_entity *e = sched_pick(q, rdtsc());
+        struct sched_choice choice = sched_pick(q, rdtsc());
 
-        if (e != NULL) {
-            vcpu_run(container_of(e, struct vcpu, sched));
-            timer_disarm(&states[this_cpu()->index].slice);
+        look_at(choice.until);
+        if (choice.entity != NULL) {
+            vcpu_run(container_of(choice.entity, struct vcpu, sched), choice.kick);
         } else {
+            loop_tell(choice.kick);
             idle(q);
             timer_run();
         }

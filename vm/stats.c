@@ -29,6 +29,36 @@ static uint64_t exits_of(const struct vm *vm, unsigned reason)
     return n;
 }
 
+/* Of all vCPUs. What the hypervisor does for them is counted between exits and entries. */
+static uint64_t ticks_in(const struct vm *vm, enum account_state state, uint64_t now)
+{
+    uint64_t ticks = 0;
+
+    for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++) {
+        const struct vcpu *c = vm->vcpus[i];
+
+        if (state == ACCOUNT_HYPERVISOR)
+            ticks += c->vmx.host_ticks;
+        else
+            ticks += account_ticks(&c->sched.account, state, now);
+        if (state == ACCOUNT_GUEST)
+            ticks -= MIN(ticks, c->vmx.host_ticks);
+    }
+    return ticks;
+}
+
+static void print_accounts(const struct vm *vm)
+{
+    struct text t = {.len = 0};
+    uint64_t now = rdtsc();
+
+    add(&t, "sched: {\"vm\": \"%s\"", vm->config.name);
+    for (unsigned i = 0; i < ACCOUNT_STATES; i++)
+        add(&t, ", \"%s\": %lu", account_name(i), ticks_in(vm, i, now));
+    add(&t, "}");
+    log_line("%s", t.buf);
+}
+
 void stats_print(struct vm *vm)
 {
     struct text t = {.len = 0};
@@ -52,4 +82,5 @@ void stats_print(struct vm *vm)
     }
     add(&t, "}, \"total\": %lu, \"private_pages\": %lu}", total, vm->ept.pages[EPT_PRIVATE]);
     log_line("%s", t.buf);
+    print_accounts(vm);
 }

@@ -17,7 +17,7 @@ static void apic_timer_fired(struct timer *t, uint64_t now);
 
 /* ------------------------------------------------------------------ life */
 
-struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned cpu)
+struct vcpu *vcpu_create(struct vm *vm, unsigned index)
 {
     struct vcpu *c = heap_alloc(sizeof(*c));
 
@@ -25,10 +25,8 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned cpu)
         return NULL;
     c->vm = vm;
     c->index = index;
-    c->cpu = cpu;
     c->lapic = vm->machine.lapic[index];
     c->mode = index == 0 ? VCPU_RUN : VCPU_WAIT_SIPI;
-    sched_entity_init(&c->sched);
     c->apic_deadline = TIMER_NEVER;
     timer_init(&c->apic_timer, apic_timer_fired, c);
     if (vmx_vcpu_init(&c->vmx, &vm->vmx, index, ptr_hpa(c->lapic->page), ptr_hpa(&c->lapic->pir)) !=
@@ -36,13 +34,19 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned cpu)
         heap_free(c);
         return NULL;
     }
+    if (sched_entity_init(&c->sched, &vm->sched, &c->vmx.current, rdtsc()) != 0) {
+        vmx_vcpu_destroy(&c->vmx);
+        heap_free(c);
+        return NULL;
+    }
+    c->cpu = c->sched.queue->cpu;
     return c;
 }
 
 void vcpu_destroy(struct vcpu *c)
 {
-    ASSERT(c->sched.state == SCHED_BLOCKED);
     timer_disarm(&c->apic_timer);
+    sched_entity_destroy(&c->sched);
     vmx_vcpu_destroy(&c->vmx);
     heap_free(c);
 }
@@ -109,28 +113,33 @@ void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_of
 /*
  * The bits first, then a look whether anybody would see them. A vCPU looks at its bits after it
  * has announced that it is in the guest (enter), so one of the two sees the other; and while it is
- * announced, an interrupt makes it look again.
+ * announced, an interrupt makes it look again. It has announced its CPU before that: if it has
+ * moved since we looked, it has seen its bits on the way.
  */
 static void ask_attention(struct vcpu *c)
 {
-    if (__atomic_load_n(&c->in_guest, __ATOMIC_SEQ_CST) && c->cpu != this_cpu()->index)
-        apic_kick(c->cpu);
+    unsigned cpu;
+
+    if (!__atomic_load_n(&c->in_guest, __ATOMIC_SEQ_CST))
+        return;
+    cpu = __atomic_load_n(&c->cpu, __ATOMIC_SEQ_CST);
+    if (cpu != this_cpu()->index)
+        apic_kick(cpu);
 }
 
 void vcpu_request(struct vcpu *c, uint32_t requests)
 {
     uint32_t old = __atomic_fetch_or(&c->vmx.attention, requests, __ATOMIC_SEQ_CST);
-    struct vcpu *running = this_cpu()->running;
+    int cpu;
 
     /* Whoever set the bits sees to it that they are noticed; and so do we, if it is we who run. */
-    if ((old & requests) == requests || running == c)
+    if ((old & requests) == requests || this_cpu()->running == c)
         return;
-    if (!sched_wake(loop_queue(c->cpu), &c->sched, rdtsc()))
+    cpu = sched_wake(&c->sched, rdtsc());
+    if (cpu != SCHED_NO_CPU)
+        loop_tell(cpu);
+    else
         ask_attention(c);
-    else if (c->cpu != this_cpu()->index)
-        apic_kick(c->cpu);
-    else if (running != NULL)
-        __atomic_fetch_or(&running->vmx.attention, REQUEST_ROUND, __ATOMIC_SEQ_CST);
 }
 
 /* No vCPU is woken for it: one that does not run goes round before it enters anyway. */
@@ -416,7 +425,7 @@ static void take_init(struct vcpu *c)
     c->mode = c->lapic->base_msr & BIT(8) ? VCPU_RUN : VCPU_WAIT_SIPI;
 }
 
-enum next { ENTER, BLOCK, YIELD, STOP };
+enum next { ENTER, BLOCK, YIELD, GIVE_WAY, STOP };
 
 /* Works off the requests; says what comes next. */
 static enum next serve_requests(struct vcpu *c, uint32_t requests)
@@ -479,9 +488,9 @@ static enum next round(struct vcpu *c)
 }
 
 /* Off its CPU for good; a wake-up that is on its way is of no use any more. */
-static void leave(struct vcpu *c, struct sched_queue *q)
+static void leave(struct vcpu *c)
 {
-    while (!sched_block(q, &c->sched, rdtsc()))
+    while (!sched_block(&c->sched, rdtsc()))
         ;
 }
 
@@ -499,7 +508,10 @@ static enum next reconsider(struct vcpu *c)
 /* From here on requests to c from this CPU need no wake-up, and its deadline is in its hands. */
 static void start_running(struct vcpu *c)
 {
-    this_cpu()->running = c;
+    struct percpu *cpu = this_cpu();
+
+    __atomic_store_n(&c->cpu, cpu->index, __ATOMIC_SEQ_CST);
+    cpu->running = c;
     if (vmx_has_pin(PIN_PREEMPTION_TIMER)) {
         timer_disarm(&c->apic_timer);
         timer_use_follower(soonest_moved);
@@ -517,35 +529,45 @@ static void stop_running(struct vcpu *c)
     }
 }
 
-void vcpu_run(struct vcpu *c)
+/* Until it is to leave its CPU, and why. */
+static enum next run(struct vcpu *c, struct sched_queue *q)
 {
-    struct sched_queue *q = loop_queue(this_cpu()->index);
     enum next next;
 
-    if (c->stopped) {
-        leave(c, q);
-        return;
-    }
-    vmx_vcpu_load(&c->vmx);
-    vmx_account_begin(&c->vmx);
-    start_running(c);
     do {
-        if (unlikely(sched_contended(q)))
-            loop_limit_slice();
+        if (unlikely(sched_news(q)) && !loop_look(q))
+            return GIVE_WAY;
         next = round(c);
         if (next == YIELD && !sched_contended(q))
             next = ENTER;
-        if (next == BLOCK && !sched_block(q, &c->sched, rdtsc()))
+        if (next == BLOCK && !sched_block(&c->sched, rdtsc()))
             next = reconsider(c);
     } while (next == ENTER);
+    return next;
+}
+
+void vcpu_run(struct vcpu *c, int helper)
+{
+    enum next next;
+
+    if (c->stopped) {
+        leave(c);
+        loop_tell(helper);
+        return;
+    }
+    vmx_vcpu_load(&c->vmx);
+    loop_tell(helper);
+    vmx_account_begin(&c->vmx);
+    start_running(c);
+    next = run(c, loop_queue());
     vmx_account_end(&c->vmx);
     stop_running(c);
-    if (next == YIELD)
-        sched_requeue(q, &c->sched, rdtsc());
+    if (next == YIELD || next == GIVE_WAY)
+        sched_requeue(&c->sched, next == YIELD ? SCHED_YIELDS : SCHED_PREEMPTED, rdtsc());
     if (next != STOP)
         return;
     vmx_vcpu_put(&c->vmx);
     c->stopped = true;
-    leave(c, q);
+    leave(c);
     vm_vcpu_stopped(c->vm);
 }

@@ -117,6 +117,23 @@ bool vm_wants_vga(const struct vm_config *config)
     return config->vga == CONFIG_VGA_YES;
 }
 
+static int make_sched_group(struct vm *vm)
+{
+    const struct sched_params p = {vm->config.cpu_shares, vm->config.cpu_reservation,
+                                   vm->config.cpu_limit, vm->config.cpu_affinity};
+    int error = sched_group_init(&vm->sched, loop_sched(), &p, rdtsc());
+
+    if (error == E_NOSPC)
+        vm_log(vm, "not started: cpu_reservation = %lu: the CPUs are reserved already",
+               p.reservation);
+    else if (error != 0)
+        vm_log(vm,
+               "not started: cpu_reservation, cpu_limit or cpu_affinity do not fit together, "
+               "or not this machine's %u CPUs",
+               loop_sched()->nr_cpus);
+    return error;
+}
+
 static int make_parts(struct vm *vm)
 {
     struct machine_config config = {0};
@@ -151,7 +168,7 @@ static int make_parts(struct vm *vm)
     if (error != 0)
         return error;
     for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++) {
-        vm->vcpus[i] = vcpu_create(vm, i, loop_place());
+        vm->vcpus[i] = vcpu_create(vm, i);
         if (vm->vcpus[i] == NULL)
             return E_NOMEM;
     }
@@ -165,6 +182,7 @@ static void destroy(struct vm *vm)
             vcpu_destroy(vm->vcpus[i]);
         vm->vcpus[i] = NULL; /* devices that go away may want to tell them something */
     }
+    sched_group_destroy(&vm->sched);
     if (vm->machine.host != NULL) {
         vm_host_disconnect(vm);
         machine_destroy(&vm->machine);
@@ -232,6 +250,10 @@ struct vm *vm_create(const struct vm_config *config)
     vm->id = ++last_id;
     vm->config = *config;
     vm->memory = (struct guest_memory){memory_write, memory_read, vm, config->memory};
+    if (make_sched_group(vm) != 0) {
+        heap_free(vm);
+        return NULL;
+    }
     if (make_parts(vm) != 0)
         vm_log(vm, "not started: the machine has no memory left for it");
     else if (prepare(vm) == 0)

@@ -13,7 +13,7 @@
 #include "lib/spinlock.h"
 #include "lib/timerq.h"
 #include "machine/percpu.h"
-#include "sched/sched.h"
+#include "sched/group.h"
 #include "vm/config.h"
 #include "vm/firmware_files.h"
 #include "vm/load.h"
@@ -24,7 +24,7 @@ struct vm;
 /* Reasons to look up before the next entry; bits of vcpu->vmx.attention. */
 #define REQUEST_EVENTS BIT(0) /* interrupts or NMIs may be pending */
 #define REQUEST_STOP   BIT(1) /* the VM ends, resets or pauses: leave */
-#define REQUEST_YIELD  BIT(2) /* the slice is over */
+#define REQUEST_YIELD  BIT(2) /* the guest spins: others may have what it waits for */
 #define REQUEST_HALT   BIT(3) /* the guest executed HLT */
 #define REQUEST_INIT   BIT(4) /* an INIT arrived */
 #define REQUEST_SIPI   BIT(5) /* a start-up IPI arrived */
@@ -41,7 +41,7 @@ struct vcpu {
     struct lapic *lapic; /* of the VM's machine */
     struct vm *vm;
     unsigned index;
-    unsigned cpu; /* the physical CPU that it runs on */
+    unsigned cpu; /* atomic: the physical CPU that it runs on, or ran on last */
     struct sched_entity sched;
     enum vcpu_mode mode;
     bool stopped;  /* it has left for good: REQUEST_STOP is done */
@@ -94,6 +94,7 @@ struct vm {
     uint32_t id;
     struct vm_config config;
     enum vm_state state;
+    struct sched_group sched;
     struct spinlock lock;
     struct ept ept;
     struct vmx_vm vmx;
@@ -230,12 +231,15 @@ void task_switch_run(struct vmx_vcpu *v, uint64_t qualification);
 
 /* ---- vcpu.c: running ---- */
 
-struct vcpu *vcpu_create(struct vm *vm, unsigned index, unsigned cpu);
+struct vcpu *vcpu_create(struct vm *vm, unsigned index);
 void vcpu_destroy(struct vcpu *c);
 /* Back to its state after power-on; the boot vCPU gets entry. */
 void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_offset);
-/* Runs c on this CPU until it blocks, yields or stops. */
-void vcpu_run(struct vcpu *c);
+/*
+ * Runs c on this CPU until it blocks, gives way or stops. Once it is loaded, and who was loaded
+ * before may move, the CPU helper (or SCHED_NO_CPU) is told to look for work.
+ */
+void vcpu_run(struct vcpu *c, int helper);
 /* Sets request bits and sees to it that the vCPU notices. Any context, any CPU. */
 void vcpu_request(struct vcpu *c, uint32_t requests);
 /* This CPU's soonest deadline may be over, and the running vCPU's APIC timer's. */
@@ -259,11 +263,16 @@ void vm_host_destroy(struct vm *vm);
 
 /* ---- loop.c: the per-CPU loop ---- */
 
-struct sched_queue *loop_queue(unsigned cpu);
-/* Others wait for this CPU: the running vCPU is to yield when its slice is over. */
-void loop_limit_slice(void);
-/* The physical CPU for the next vCPU: they are dealt out in turn. */
-unsigned loop_place(void);
+/* The scheduler of all CPUs; and this CPU's queue. */
+struct sched *loop_sched(void);
+struct sched_queue *loop_queue(void);
+/* That CPU (or SCHED_NO_CPU) should look at its queue: it is kicked. */
+void loop_tell(int cpu);
+/* There are news for the running vCPU: whether it goes on. */
+bool loop_look(struct sched_queue *q);
+/* The CPU works for vm (NULL: for no VM); a vCPU of another one that runs here is not charged. */
+void loop_work_for(const struct vm *vm);
+void loop_work_done(void);
 
 /* ---- start.c ---- */
 

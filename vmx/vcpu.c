@@ -361,6 +361,7 @@ void vmx_vcpu_put(struct vmx_vcpu *v)
     /* Cleared at once: another CPU may load it, and this CPU's cache must not write back later. */
     vmcs_clear(v->vmcs);
     v->launched = 0;
-    v->current = false;
     loaded[cpu->index] = NULL;
+    /* The last write: as soon as it is seen, another CPU may load it. */
+    __atomic_store_n(&v->current, false, __ATOMIC_RELEASE);
 }
