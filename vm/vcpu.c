@@ -342,14 +342,15 @@ static bool interrupt_waits(struct vcpu *c)
 
 /*
  * Interrupt-window exiting also keeps the CPU from looking at virtual interrupts (SDM vol. 3
- * section 30.2.1): while one is injected by hand, or several wait and cannot be taken.
+ * section 30.2.1): while one is injected by hand, or cannot be taken now. That goes for a single
+ * one too, as Bochs would deliver it to a guest with IF clear: a disk's driver, say, whose command
+ * was done before its exit was over.
  */
 static bool hold_back(struct vcpu *c)
 {
     if (!c->vm->vmx.virtual_apic || lapic_sync(c->lapic) < 0)
         return false;
-    return vmx_event_queued(&c->vmx) ||
-           (lapic_crowded(c->lapic) && !vmx_can_take_interrupt(&c->vmx));
+    return vmx_event_queued(&c->vmx) || !vmx_can_take_interrupt(&c->vmx);
 }
 
 static void inject_nmi(struct vcpu *c)
