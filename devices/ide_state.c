@@ -57,8 +57,13 @@ static bool needs_disk(const struct ide_drive_state *s)
     return s->transfer >= IDE_DISK_IN;
 }
 
-/* What the transfer code relies on. */
-static bool valid(const struct ide_drive *d, const struct ide_drive_state *s)
+static bool moves_sectors(const struct ide_drive_state *s)
+{
+    return s->transfer == IDE_DISK_IN || s->transfer == IDE_DISK_OUT || s->transfer == IDE_VERIFY;
+}
+
+/* What the transfer code relies on. Every transfer sets all of it when it starts. */
+static bool transfer_valid(const struct ide_drive *d, const struct ide_drive_state *s)
 {
     if (s->transfer >= IDE_TRANSFERS || (needs_disk(s) && d->disk == NULL))
         return false;
@@ -70,11 +75,16 @@ static bool valid(const struct ide_drive *d, const struct ide_drive_state *s)
         return false;
     if (s->transfer == IDE_DISK_OUT && s->fill % DISK_SECTOR_SIZE != 0)
         return false;
-    if (needs_disk(s) && (s->block == 0 || s->block > IDE_BUFFER_SECTORS))
+    if (moves_sectors(s) && (s->block == 0 || s->block > IDE_BUFFER_SECTORS))
         return false;
-    if (s->drq_max == 0 && s->transfer != IDE_NOTHING)
+    return !s->ready || s->dma || s->transfer == IDE_PACKET || s->drq_max != 0;
+}
+
+static bool valid(const struct ide_drive *d, const struct ide_drive_state *s)
+{
+    if (!d->kind->packet && (s->heads == 0 || s->sectors == 0 || s->multiple > 16))
         return false;
-    return d->kind->packet || (s->heads != 0 && s->sectors != 0 && s->multiple <= 16);
+    return s->transfer == IDE_NOTHING ? !s->ready : transfer_valid(d, s);
 }
 
 /* A transfer that was between two slices goes on. */
