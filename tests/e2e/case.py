@@ -52,6 +52,7 @@ class Case:
     config: object = ""         # text instead of that of vm_config; None: no configuration
     kernel: object = None       # function(directory) that makes the kernel's file
     initrd: object = None
+    modules: object = None      # function(directory) that makes more files: {module: path}
     options: str = "exit=poweroff"
     debugger: object = None     # function() that gives the commands of Bochs' debugger
     steps: tuple = ()
@@ -89,6 +90,8 @@ def make_case_iso(case, directory):
     if config == "":
         config = vm_config("vmlinuz", "initrd.img", case.cmdline, case.memory, case.cpus)
     modules = {} if config is None else {"vmlinuz": kernel, "initrd.img": initrd}
+    if case.modules:
+        modules.update(case.modules(directory))
     iso = os.path.join(directory, "case.iso")
     tithe_iso(iso, config, modules, case.options)
     return iso
