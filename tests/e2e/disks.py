@@ -91,7 +91,7 @@ def initrd(directory):
     return INITRD_DISK
 
 
-cases = [
+CASES = [
     Case("disk-dma", config=config(), initrd=initrd, modules=LARGE.make, steps=DMA, limit=400),
     Case("disk-pio", config=config("libata.dma=0"), initrd=initrd, modules=SMALL.make, steps=PIO),
 ]
