@@ -50,7 +50,8 @@
 #define MWDMA_0_TO_2    7
 #define UDMA_0_TO_5     0x3f
 #define CYCLE_NS        120
-#define VERSIONS_4_TO_6 0x70
+#define VERSIONS_4_TO_6 0x070
+#define VERSIONS_4_TO_8 0x1f0 /* TRIM is of version 8 */
 #define MULTIPLE_MAX    0x8010
 #define MULTIPLE_SET    BIT(8)
 #define LBA28_MAX       0x0fffffffu
@@ -117,7 +118,6 @@ static void put_common(struct ide_drive *d, const char *model, const char *seria
     put(d, W_PIO, PIO_3_AND_4);
     for (unsigned i = 0; i < 4; i++)
         put(d, W_CYCLE_TIMES + i, CYCLE_NS);
-    put(d, W_MAJOR, VERSIONS_4_TO_6);
     put(d, W_UDMA, UDMA_0_TO_5 | chosen(d, 0x40));
     put(d, W_RESET_RESULT, d->index == 0 ? RESET_RESULT_0 : RESET_RESULT_1);
 }
@@ -171,6 +171,7 @@ void ata_identify(struct ide_drive *d)
     put(d, W_MULTIPLE_MAX, MULTIPLE_MAX);
     put(d, W_CAPABILITIES_2, ALWAYS_ONE);
     put(d, W_VALID, VALID_54_TO_58 | VALID_64_TO_70 | VALID_88);
+    put(d, W_MAJOR, VERSIONS_4_TO_8);
     put(d, W_MULTIPLE, d->s.multiple != 0 ? MULTIPLE_SET | d->s.multiple : 0);
     put32(d, W_LBA28, MIN(d->disk->sectors, LBA28_MAX));
     put_sets(d, sets, on, SET2_48BIT | SET2_FLUSH | SET2_FLUSH_EXT);
@@ -191,6 +192,7 @@ void atapi_identify(struct ide_drive *d)
     put_common(d, "Tithe CD-ROM", "cdrom");
     put(d, W_GENERAL, GENERAL_CDROM);
     put(d, W_VALID, VALID_64_TO_70 | VALID_88);
+    put(d, W_MAJOR, VERSIONS_4_TO_6);
     put_sets(d, sets, sets, 0);
     put_integrity(d);
 }

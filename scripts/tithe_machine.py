@@ -30,6 +30,7 @@ OVMF = "/usr/share/ovmf/OVMF.fd"
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 PR_SET_PDEATHSIG = 1
 EXIT_LINE = re.compile(rb"tithe: exit status (-?\d+)\r?\n")
+OWN_TERMINAL = re.compile(rb'connected to screen "(/dev/pts/\d+)"')
 FATAL_LINE = re.compile(rb"(tithe: fatal: [^\r\n]*)\r?\n")
 
 
@@ -266,13 +267,30 @@ debug: action=ignore
 
     def _drain(self, screen, com1):
         """Reads the display away, so that Bochs never waits for it, and keeps the last of it."""
+        terminal = None
         try:
             while data := os.read(screen, 65536):
                 self.screen = (self.screen + data)[-65536:]
+                found = OWN_TERMINAL.search(self.screen)
+                if found and terminal is None:
+                    terminal = os.open(found.group(1), os.O_RDWR | os.O_NOCTTY)
+                    threading.Thread(target=self._drain_terminal, args=(terminal,),
+                                     daemon=True).start()
         except OSError:
             pass
         os.close(com1)
         os.close(screen)
+
+    def _drain_terminal(self, terminal):
+        """With its debugger Bochs draws into a terminal that it makes itself. Nobody sees that one
+        either, but a long run fills it, and then Bochs would wait."""
+        try:
+            tty.setraw(terminal)
+            while os.read(terminal, 65536):
+                pass
+        except OSError:
+            pass
+        os.close(terminal)
 
     def end_reason(self):
         """Why Bochs ended, in the words of its log."""

@@ -144,6 +144,7 @@ static void test_identify(void **state)
     assert_int_equal(word(128) & 1, 0); /* no security */
     assert_int_equal(word(82) & 2, 0);
     assert_int_equal(word(169), 1);
+    assert_int_equal(word(80) & 0x180, 0x180); /* without which Linux does not trim */
     assert_int_equal(word(53), 7);
     assert_int_equal(word(59), 0);
     for (int i = 0; i < 512; i++)
