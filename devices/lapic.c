@@ -32,15 +32,24 @@ static void write_plain(struct lapic *l, unsigned offset, uint32_t value)
     lapic_set_reg(l, offset, value);
 }
 
+/* What waited for a lower priority may be given to the guest now. */
+static void wake_for_pending(struct lapic *l)
+{
+    if (lapic_pending(l) >= 0)
+        l->machine->cpu_ops->wake(l->machine->cpu_opaque, l->vcpu);
+}
+
 static void write_tpr(struct lapic *l, unsigned offset, uint32_t value)
 {
     lapic_set_reg(l, offset, value);
     lapic_update_ppr(l);
+    wake_for_pending(l);
 }
 
 static void write_eoi(struct lapic *l, unsigned offset UNUSED, uint32_t value UNUSED)
 {
     lapic_eoi(l);
+    wake_for_pending(l);
 }
 
 static void write_dfr(struct lapic *l, unsigned offset, uint32_t value)
@@ -68,6 +77,13 @@ static void write_lvt_timer(struct lapic *l, unsigned offset, uint32_t value)
     lapic_timer_set_mode(l, value);
 }
 
+/* The PIC's output may be high already when LINT0 is opened to it. */
+static void wake_for_pic(struct lapic *l)
+{
+    if ((l->lint_level & 1) && lapic_accepts_extint(l))
+        l->machine->cpu_ops->wake(l->machine->cpu_opaque, l->vcpu);
+}
+
 static void write_lvt_lint(struct lapic *l, unsigned offset, uint32_t value)
 {
     unsigned pin = offset == LAPIC_LVT_LINT1;
@@ -78,6 +94,8 @@ static void write_lvt_lint(struct lapic *l, unsigned offset, uint32_t value)
         value |= LVT_REMOTE_IRR;
     write_lvt(l, offset, value);
     lapic_lint_update(l, pin);
+    if (pin == 0)
+        wake_for_pic(l);
 }
 
 static void write_svr(struct lapic *l, unsigned offset, uint32_t value)

@@ -551,6 +551,49 @@ static void lint_pins(void **state)
     assert_int_equal(lapic_read(f->l, LAPIC_LVT_LINT0), 0x8032);
 }
 
+/* The PIC has had something for a while when LINT0 is opened to it. */
+static void lint0_opened_late(void **state)
+{
+    struct fixture *f = *state;
+
+    lapic_write(f->l, LAPIC_LVT_LINT0, MASKED | 0x700);
+    lapic_set_lint(f->l, 0, true);
+    assert_int_equal(f->host.cpu[0].wakes, 0);
+    lapic_write(f->l, LAPIC_LVT_LINT0, 0x700);
+    assert_int_equal(f->host.cpu[0].wakes, 1);
+    lapic_set_lint(f->l, 0, false);
+    lapic_write(f->l, LAPIC_LVT_LINT0, MASKED | 0x700);
+    lapic_write(f->l, LAPIC_LVT_LINT0, 0x700);
+    assert_int_equal(f->host.cpu[0].wakes, 1);
+}
+
+/* One that waited for a lower priority is given when EOI or the TPR have lowered it. */
+static void lower_priority_wakes(void **state)
+{
+    struct fixture *f = *state;
+
+    lapic_post(f->l, 0x81, false);
+    assert_int_equal(lapic_pending(f->l), 0x81);
+    lapic_accept(f->l, 0x81);
+    lapic_post(f->l, 0x41, false);
+    assert_int_equal(lapic_pending(f->l), -1);
+    assert_int_equal(f->host.cpu[0].wakes, 2);
+    lapic_write(f->l, LAPIC_TPR, 0x50);
+    lapic_write(f->l, LAPIC_EOI, 0);
+    assert_int_equal(f->host.cpu[0].wakes, 2);
+    lapic_write(f->l, LAPIC_TPR, 0x30);
+    assert_int_equal(f->host.cpu[0].wakes, 3);
+    to_x2apic(f);
+    lapic_accept(f->l, 0x41);
+    lapic_post(f->l, 0x31, false);
+    assert_int_equal(f->host.cpu[0].wakes, 4);
+    assert_int_equal(lapic_pending(f->l), -1);
+    assert_true(lapic_msr_write(f->l, MSR_X2(LAPIC_TPR), 0));
+    assert_int_equal(f->host.cpu[0].wakes, 4);
+    assert_true(lapic_msr_write(f->l, MSR_X2(LAPIC_EOI), 0));
+    assert_int_equal(f->host.cpu[0].wakes, 5);
+}
+
 static void extint_message(void **state)
 {
     struct fixture *f = *state;
@@ -751,6 +794,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(cross_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(errors, setup, teardown),
         cmocka_unit_test_setup_teardown(lint_pins, setup, teardown),
+        cmocka_unit_test_setup_teardown(lint0_opened_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(lower_priority_wakes, setup, teardown),
         cmocka_unit_test_setup_teardown(extint_message, setup, teardown),
         cmocka_unit_test_setup_teardown(after_the_cpu_wrote, setup, teardown),
         cmocka_unit_test_setup_teardown(no_post_is_lost, setup, teardown),
