@@ -98,7 +98,7 @@ static int make_apic_access_page(struct vm *vm)
 {
     mpn_t page;
 
-    if (!vmx_caps.virtual_apic)
+    if (!vm->vmx.virtual_apic)
         return 0;
     page = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, FRAME_ZERO);
     if (mpn_is_none(page))
@@ -148,9 +148,9 @@ static int make_parts(struct vm *vm)
         .apic_shift = apic_shift(clock_hz()),
         .nr_vcpus = (unsigned)vm->config.cpus,
     };
-    error = make_apic_access_page(vm);
+    error = vmx_vm_init(&vm->vmx);
     if (error == 0)
-        error = vmx_vm_init(&vm->vmx);
+        error = make_apic_access_page(vm);
     if (error != 0)
         return error;
     vm_host_init(vm, &config);

@@ -10,6 +10,7 @@
 #include "machine/bootinfo.h"
 #include "machine/panic.h"
 #include "vmx/caps.h"
+#include "vmx/errata.h"
 #include "vmx/internal.h"
 #include "vmx/msrs.h"
 
@@ -204,6 +205,8 @@ static void apic_virtualisation(void)
         c->proc2 &= ~set;
         c->pin &= ~PIN_POSTED_INTERRUPTS;
     }
+    /* Single-vCPU VMs are kept from harm by injecting by hand where it matters (vm/vcpu.c). */
+    c->virtual_apic_smp = c->virtual_apic && !errata_delivers_masked();
 }
 
 static void control_words(void)
@@ -257,6 +260,8 @@ static void print_used(void)
         log_line("VT-x: %.*s", (int)n, text);
         text += n;
     }
+    if (c->virtual_apic && !c->virtual_apic_smp)
+        log_line("VT-x: an emulator: no APIC virtualisation for VMs with more than one CPU");
 }
 
 void vmx_caps_init(void)

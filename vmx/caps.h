@@ -18,6 +18,7 @@ struct vmx_caps {
     unsigned preemption_shift; /* the timer counts TSC >> shift */
     /* The whole of our APIC virtualisation, which is used together or not at all. */
     bool virtual_apic;
+    bool virtual_apic_smp; /* for VMs with several vCPUs, too */
 };
 
 extern struct vmx_caps vmx_caps;

@@ -32,7 +32,7 @@ int vmx_vm_init(struct vmx_vm *vm)
         return E_NOMEM;
     vm->io_bitmaps = mpn_ptr(bitmaps);
     memset(vm->io_bitmaps, 0xff, PAGE_SIZE << IO_BITMAP_PAGES_ORDER);
-    vm->virtual_apic = vmx_caps.virtual_apic;
+    vm->virtual_apic = vm->nr_vcpus > 1 ? vmx_caps.virtual_apic_smp : vmx_caps.virtual_apic;
     vm->cpuid = cpuid_table_create(vm);
     if (vm->cpuid == NULL) {
         frame_free(bitmaps, IO_BITMAP_PAGES_ORDER);
