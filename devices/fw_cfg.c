@@ -218,7 +218,7 @@ static void fill_items(struct fw_cfg *f, const struct machine_config *config)
     for (unsigned i = 0; i < config->nr_files; i++) {
         struct fw_cfg_file *e = &f->directory.entry[i];
 
-        e->size = big32(config->files[i].size);
+        e->size = big32(MAX(config->files[i].size, config->files[i].padded));
         e->select = big16((uint16_t)(FW_CFG_FILE_FIRST + i));
         string_copy(e->name, sizeof(e->name), config->files[i].name);
     }

@@ -14,7 +14,8 @@
 struct firmware_file {
     const char *name;
     const void *data; /* stays there, unchanged, as long as the machine does */
-    uint32_t size;
+    uint32_t size;    /* of data */
+    uint32_t padded;  /* of the file, which goes on with zeroes then; 0: the same */
 };
 
 #endif

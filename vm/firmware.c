@@ -108,6 +108,17 @@ static int map_rom(struct vm *vm)
     return error;
 }
 
+static int check_floppy(struct vm *vm)
+{
+    struct disk_image floppy = vm_disk_image(vm->config.floppy, false);
+
+    if (floppy.data == NULL || firmware_floppy_size(floppy.size) != 0)
+        return 0;
+    vm_log(vm, "not started: %s: %lu bytes do not fit on a floppy (2880 KiB at most)",
+           vm->config.floppy, floppy.size);
+    return E_RANGE;
+}
+
 /* 0, or an error that was told. */
 static int check(struct vm *vm, size_t size)
 {
@@ -117,7 +128,7 @@ static int check(struct vm *vm, size_t size)
         return E_NODEV;
     }
     if (size != 0 && size % PAGE_SIZE == 0 && size <= FIRMWARE_SIZE_MAX)
-        return 0;
+        return check_floppy(vm);
     vm_log(vm, "not started: %s: %lu bytes are no PC firmware (whole pages of 4K, at most %lu K)",
            vm->config.firmware, size, FIRMWARE_SIZE_MAX / KIB(1));
     return E_BADFMT;

@@ -26,7 +26,8 @@ enum {
 
 static void add_file(struct firmware_files *f, const char *name, const void *data, uint64_t size)
 {
-    f->file[f->count++] = (struct firmware_file){name, data, (uint32_t)size};
+    f->file[f->count++] =
+        (struct firmware_file){.name = name, .data = data, .size = (uint32_t)size};
 }
 
 /* ------------------------------------------------------------------ ACPI */
@@ -127,18 +128,36 @@ static void add_e820(struct firmware_files *f, uint64_t ram_bytes)
     add_file(f, "etc/e820", f->e820, n * sizeof(f->e820[0]));
 }
 
-/* SeaBIOS keeps the floppy's image in RAM: what is written is lost with the VM. */
+uint32_t firmware_floppy_size(uint64_t size)
+{
+    static const uint16_t kib[] = {160, 180, 320, 360, 720, 1200, 1440, 2880};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(kib); i++)
+        if (size != 0 && size <= KIB(kib[i]))
+            return (uint32_t)KIB(kib[i]);
+    return 0;
+}
+
+/*
+ * SeaBIOS keeps the floppy's image in RAM: what is written is lost with the VM. It takes images of
+ * whole floppies only, so that a shorter one is padded.
+ */
 static void add_floppy(struct firmware_files *f, const struct disk_image *floppy)
 {
+    uint32_t capacity = firmware_floppy_size(floppy->size);
+
+    if (capacity == 0)
+        return;
     (void)format_text(f->floppy_name, sizeof(f->floppy_name), "floppyimg/%s", floppy->name);
     add_file(f, f->floppy_name, floppy->data, floppy->size);
+    f->file[f->count - 1].padded = capacity;
 }
 
 int firmware_files_build(struct firmware_files *f, const struct firmware_request *r)
 {
     int err = 0;
 
-    if (r->floppy.size > UINT32_MAX || r->vgabios.size > UINT32_MAX)
+    if (r->vgabios.size > UINT32_MAX)
         return E_RANGE;
     add_e820(f, r->ram_bytes);
     if (r->floppy.data != NULL)

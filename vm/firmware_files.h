@@ -9,7 +9,10 @@
 #include "devices/fw_cfg.h"
 #include "vm/guest_acpi.h"
 
-/* What they are made from. */
+/* The capacity of the smallest floppy that an image of size bytes fits on; 0: on none. */
+uint32_t firmware_floppy_size(uint64_t size);
+
+/* What they are made from. A floppy that fits on none is left out. */
 struct firmware_request {
     uint64_t ram_bytes;
     const struct guest_acpi_config *acpi; /* NULL: no ACPI tables */

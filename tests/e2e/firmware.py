@@ -216,6 +216,54 @@ def freedos(talk, case):
     finish(talk.machine)
 
 
+# ------------------------------------------------------------------ GRUB, iPXE
+
+GRUB_FILES = "/usr/lib/grub-rescue"
+IPXE_ISO = "/usr/lib/ipxe/ipxe.iso"
+GRUB = rb"grub> "
+
+
+def rescue(name):
+    """A file of Debian's grub-rescue-pc."""
+    return {name: os.path.join(GRUB_FILES, name)}
+
+
+def grub(disk, *functions):
+    """GRUB's menu, its command line, and power-off by the ACPI tables. functions: what lspci must
+    list."""
+    def talk_to(talk, case):
+        talk.wait(rb"for a command-line", case.limit)
+        talk.settle()
+        talk.type("c")
+        talk.wait(GRUB, 60)
+        dos(talk, "echo tithe-$grub_cpu-$grub_platform", r"^tithe-i386-pc", prompt=GRUB)
+        dos(talk, "ls", re.escape(disk), prompt=GRUB)
+        answer = dos(talk, "lspci", prompt=GRUB)
+        for function in ("00:00.0 8086:1237", "00:01.0 8086:7000", "00:01.3 8086:7113", *functions):
+            if function not in answer:
+                raise Failed(f"lspci: no {function} in {short(answer)}")
+        dos(talk, "set timeout=77", prompt=GRUB)
+        dos(talk, "echo $timeout", r"^77", prompt=GRUB)
+        talk.type("halt\r")
+        finish(talk.machine)
+    return talk_to
+
+
+def ipxe(talk, case):
+    """iPXE from a CD-ROM to its prompt; without a network card it has nothing to boot."""
+    prompt = rb"iPXE>"
+    talk.wait(rb"iPXE initialising devices", case.limit)
+    talk.wait(rb"Ctrl-B", 60)
+    talk.type("\x02")
+    talk.wait(prompt, 60)
+    dos(talk, "echo tithe ${buildarch} ${platform}", r"^tithe i386 pcbios", prompt=prompt)
+    dos(talk, "set answer:int32 42", prompt=prompt)
+    dos(talk, "echo it is ${answer:int32}", r"^it is 42", prompt=prompt)
+    dos(talk, "iseq ${answer:int32} 43 || echo not 43", r"^not 43", prompt=prompt)
+    talk.type("reboot\r")
+    finish(talk.machine)
+
+
 FIRMWARE = [
     Case("seabios", cpus=2, host_cpus=1, limit=120, groups=("quick", "normal"),
          run=boot(no_bootable_device, ("debug_console = yes", "com1 = null", "cpus = 2"))),
@@ -224,4 +272,14 @@ FIRMWARE = [
     Case("seabios-bad-image", limit=120, run=boot(not_firmware, (), small_file)),
     Case("freedos", limit=400, groups=("quick", "normal"),
          run=boot(freedos, ("floppy = freedos.img",), freedos_floppy)),
+    Case("grub-floppy", limit=240, groups=("normal",),
+         run=boot(grub("(fd0)"), ("floppy = grub-rescue-floppy.img",),
+                  rescue("grub-rescue-floppy.img"), memory="64M")),
+    Case("grub-cdrom", limit=240, groups=("all",),
+         run=boot(grub("(cd)", "00:01.1 8086:7010"),
+                  ("cdrom = grub-rescue-cdrom.iso", "boot_order = cdrom"),
+                  rescue("grub-rescue-cdrom.iso"), memory="64M")),
+    Case("ipxe", limit=240, groups=("all",),
+         run=boot(ipxe, ("cdrom = ipxe.iso", "on_reboot = destroy"), {"ipxe.iso": IPXE_ISO},
+                  memory="64M")),
 ]

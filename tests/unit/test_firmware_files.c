@@ -59,6 +59,7 @@ static void test_images(void **state)
     (void)state;
     assert_ptr_equal(find(f, "floppyimg/dos.img")->data, image);
     assert_int_equal(find(f, "floppyimg/dos.img")->size, 3);
+    assert_int_equal(find(f, "floppyimg/dos.img")->padded, 160 * 1024);
     assert_int_equal(find(f, "pci1234,1111.rom")->size, 2);
     assert_null(find(f, "etc/table-loader"));
     free(f);
@@ -67,9 +68,17 @@ static void test_images(void **state)
     assert_int_equal(strlen(f->floppy_name), FW_CFG_NAME_MAX - 1);
     free(f);
     r.floppy.size = GIB(4);
+    f = build(&r);
+    assert_int_equal(f->count, 2); /* left out */
+    free(f);
+    r.vgabios.size = GIB(4);
     f = calloc(1, sizeof(*f));
     assert_int_equal(firmware_files_build(f, &r), E_RANGE);
     free(f);
+    assert_int_equal(firmware_floppy_size(0), 0);
+    assert_int_equal(firmware_floppy_size(1440 * 1024), 1440 * 1024);
+    assert_int_equal(firmware_floppy_size(1440 * 1024 + 1), 2880 * 1024);
+    assert_int_equal(firmware_floppy_size(2880 * 1024 + 1), 0);
 }
 
 /* ------------------------------------------------------------------ the script */

@@ -15,8 +15,11 @@ enum { DMA_ERROR = 1, DMA_READ = 2, DMA_SKIP = 4, DMA_SELECT = 8, DMA_WRITE = 16
 
 static const uint8_t blob[1000] = {1, 2, 3, [999] = 99};
 static const struct firmware_file files[] = {
-    {"etc/first", "first", 5},
-    {"a-name-that-is-as-long-as-names-of-files-can-be-0123456", blob, sizeof(blob)},
+    {.name = "etc/first", .data = "first", .size = 5},
+    {.name = "a-name-that-is-as-long-as-names-of-files-can-be-0123456",
+     .data = blob,
+     .size = sizeof(blob)},
+    {.name = "padded", .data = "pad", .size = 3, .padded = 512},
 };
 
 static void start(struct pc *pc)
@@ -98,7 +101,7 @@ static void test_directory(void **state)
     assert_int_equal(__builtin_bswap32(item32(&pc, 0x19)), ARRAY_SIZE(files));
     for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
         read_data(&pc, &entry, sizeof(entry));
-        assert_int_equal(__builtin_bswap32(entry.size), files[i].size);
+        assert_int_equal(__builtin_bswap32(entry.size), i == 2 ? 512 : files[i].size);
         assert_int_equal(__builtin_bswap16(entry.select), 0x20 + i);
         assert_string_equal(entry.name, files[i].name);
     }
