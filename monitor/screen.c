@@ -11,6 +11,7 @@
 #define ATTR_UNKNOWN (-1)
 #define BRIGHT       BIT(3) /* of the foreground */
 #define BLINK        BIT(7)
+#define SHORT_GAP    6  /* cells; to move the cursor takes as many bytes */
 #define END_BYTES    48 /* kept free for the cursor at the end */
 
 /* Output that stays within its buffer. */
@@ -37,12 +38,44 @@ void screen_forget(struct screen *s)
 
 /* ------------------------------------------------------------------ pieces */
 
+static void put_code(struct out *o, unsigned c)
+{
+    char utf8[4] = "";
+
+    if (c < 0x80) {
+        utf8[0] = (char)c;
+    } else if (c < 0x800) {
+        utf8[0] = (char)(0xc0 | c >> 6);
+        utf8[1] = (char)(0x80 | (c & 0x3f));
+    } else {
+        utf8[0] = (char)(0xe0 | c >> 12);
+        utf8[1] = (char)(0x80 | (c >> 6 & 0x3f));
+        utf8[2] = (char)(0x80 | (c & 0x3f));
+    }
+    put(o, utf8);
+}
+
+/* Whether what lies between the cursor and column is short, and looks as what is drawn now. */
+static bool can_overwrite(const struct screen *s, unsigned column, unsigned row)
+{
+    if (s->at_row != row || column < s->at_column || column - s->at_column > SHORT_GAP)
+        return false;
+    for (unsigned i = s->at_column; i < column; i++)
+        if (s->cells[row * s->columns + i] >> 8 != s->attribute)
+            return false;
+    return true;
+}
+
+/* A short way is taken by drawing once more what is there. */
 static void move(struct screen *s, struct out *o, unsigned column, unsigned row)
 {
     char text[24];
 
-    if (s->at_column == column && s->at_row == row)
+    if (can_overwrite(s, column, row)) {
+        for (; s->at_column < column; s->at_column++)
+            put_code(o, cp437_unicode((uint8_t)s->cells[row * s->columns + s->at_column]));
         return;
+    }
     (void)format_text(text, sizeof(text), "\x1b[%u;%uH", row + 1, column + 1);
     put(o, text);
     s->at_column = column;
@@ -66,23 +99,6 @@ static void set_attribute(struct screen *s, struct out *o, unsigned attribute)
                       40 + ansi_colour(attribute >> 4 & 7));
     put(o, text);
     s->attribute = (int)attribute;
-}
-
-static void put_code(struct out *o, unsigned c)
-{
-    char utf8[4] = "";
-
-    if (c < 0x80) {
-        utf8[0] = (char)c;
-    } else if (c < 0x800) {
-        utf8[0] = (char)(0xc0 | c >> 6);
-        utf8[1] = (char)(0x80 | (c & 0x3f));
-    } else {
-        utf8[0] = (char)(0xe0 | c >> 12);
-        utf8[1] = (char)(0x80 | (c >> 6 & 0x3f));
-        utf8[2] = (char)(0x80 | (c & 0x3f));
-    }
-    put(o, utf8);
 }
 
 /* After the last column terminals differ in where the cursor is: it counts as unknown. */

@@ -10,7 +10,7 @@
 #define SCREEN_MAX_COLUMNS 160
 #define SCREEN_MAX_ROWS    100
 /* What one cell takes at most: a cursor movement, colours, a character of UTF-8. */
-#define SCREEN_CELL_BYTES 40
+#define SCREEN_CELL_BYTES 56
 
 /* What is to be shown. Cells are as in VGA text memory: character, attribute in bits 15:8. */
 struct screen_text {
@@ -32,7 +32,7 @@ struct screen {
 /* The next update draws everything: the terminal is new, or something else wrote on it. */
 void screen_forget(struct screen *s);
 /*
- * Writes what makes the terminal show t to out, at most room bytes of it (at least 64), and
+ * Writes what makes the terminal show t to out, at most room bytes of it (at least 128), and
  * returns how many. *done says whether all was drawn; otherwise the next call goes on.
  */
 size_t screen_update(struct screen *s, const struct screen_text *t, char *out, size_t room,

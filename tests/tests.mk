@@ -43,7 +43,7 @@ lint: | need-lint
 
 # TESTS=PATTERN runs the cases whose name matches; JOBS=N of them at a time.
 E2E := tests/e2e/run
-E2E_NEEDS := $(B)/tithe.elf guest
+E2E_NEEDS := $(B)/tithe.elf guest guests
 .PHONY: test-e2e test-e2e-quick test-e2e-all
 test-e2e: $(E2E_NEEDS) | need-e2e need-run-bochs need-run-qemu
 	@$(E2E)

@@ -9,6 +9,7 @@ import time
 import pexpect
 
 import disks
+import display
 from case import GUEST_INITRD, GUEST_KERNEL, TITHE_ELF, Case, Failed, Step
 from firmware import FIRMWARE
 
@@ -212,6 +213,6 @@ users = [
     Case("run-terminal-ctrl-]", run=terminal),
 ]
 
-CASES = guests + disks.CASES + machines + inputs + users + FIRMWARE
+CASES = guests + disks.CASES + machines + inputs + users + FIRMWARE + display.CASES
 assert len({case.name for case in CASES}) == len(CASES), "two cases have one name"
 assert os.path.basename(GUEST_INITRD) == "initrd.img" and sys.version_info >= (3, 9)

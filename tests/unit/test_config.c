@@ -73,6 +73,8 @@ static void test_full(void **state)
                              "acpi = no\n"
                              "start = off\n"
                              "debug_console = yes\n"
+                             "vga = no\n"
+                             "screen = console\n"
                              "\n"
                              "[ vm b-2.x_ ]\n"
                              "kernel = vmlinuz");
@@ -101,6 +103,8 @@ static void test_full(void **state)
     assert_false(a->acpi);
     assert_false(a->start);
     assert_true(a->debug_console);
+    assert_int_equal(a->vga, CONFIG_VGA_NO);
+    assert_int_equal(a->screen, CONFIG_SCREEN_CONSOLE);
     assert_true(b->valid);
     assert_int_equal(b->line, 22);
     assert_string_equal(b->name, "b-2.x_");
@@ -120,6 +124,8 @@ static void test_full(void **state)
     assert_true(b->acpi);
     assert_true(b->start);
     assert_false(b->debug_console);
+    assert_int_equal(b->vga, CONFIG_VGA_AUTO);
+    assert_int_equal(b->screen, CONFIG_SCREEN_NONE);
 }
 
 static void test_firmware(void **state)

@@ -247,9 +247,9 @@ static void test_random(void **state)
         p->text.cursor_column = random_below(&rnd, COLUMNS);
         p->text.cursor_row = random_below(&rnd, ROWS);
         if (random_below(&rnd, 3) == 0)
-            (void)step(p, 100 + random_below(&rnd, 2000), &n); /* and it changes before the rest */
+            (void)step(p, 128 + random_below(&rnd, 2000), &n); /* and it changes before the rest */
         else
-            finish(p, 100 + random_below(&rnd, 2000));
+            finish(p, 128 + random_below(&rnd, 2000));
     }
     finish(p, 200);
     free(p);
