@@ -192,6 +192,12 @@ static void check_disks(struct parser *p)
         config_report(p, seen_on(p, "cdrom"), "cdrom: no place left beside %u disks", CONFIG_DISKS);
 }
 
+static void check_screen(struct parser *p)
+{
+    if (p->vm->screen != CONFIG_SCREEN_NONE && p->vm->vga == CONFIG_VGA_NO)
+        config_report(p, seen_on(p, "screen"), "screen: there is none with vga = no");
+}
+
 /* The checks that need the whole section. */
 static void finish_section(struct parser *p)
 {
@@ -207,6 +213,7 @@ static void finish_section(struct parser *p)
     if (seen_on(p, "kernel") == 0 && seen_on(p, "firmware") == 0)
         config_report(p, p->vm->line, "vm %s: no kernel (kernel = MODULE)", p->vm->name);
     check_disks(p);
+    check_screen(p);
     p->vm = NULL;
 }
 

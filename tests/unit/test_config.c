@@ -73,7 +73,7 @@ static void test_full(void **state)
                              "acpi = no\n"
                              "start = off\n"
                              "debug_console = yes\n"
-                             "vga = no\n"
+                             "vga = yes\n"
                              "screen = console\n"
                              "\n"
                              "[ vm b-2.x_ ]\n"
@@ -103,10 +103,10 @@ static void test_full(void **state)
     assert_false(a->acpi);
     assert_false(a->start);
     assert_true(a->debug_console);
-    assert_int_equal(a->vga, CONFIG_VGA_NO);
+    assert_int_equal(a->vga, CONFIG_VGA_YES);
     assert_int_equal(a->screen, CONFIG_SCREEN_CONSOLE);
     assert_true(b->valid);
-    assert_int_equal(b->line, 22);
+    assert_int_equal(b->line, 24);
     assert_string_equal(b->name, "b-2.x_");
     assert_int_equal(b->memory, MIB(256));
     assert_int_equal(b->cpus, 1);
@@ -211,6 +211,7 @@ static const struct {
     {"initrd = gone.img", "initrd = gone.img: no such boot module"},
     {"initrd =", "initrd = : no name"},
     {"firmware = vmlinuz", "kernel: cannot be used with firmware"},
+    {"screen = console\nvga = no", "screen: there is none with vga = no"},
     {"floppy = vmlinuz", "floppy: needs firmware (firmware = MODULE)"},
     {"boot_order = disk", "boot_order: needs firmware (firmware = MODULE)"},
     {"disk = gone.img", "disk = gone.img: no such boot module"},
