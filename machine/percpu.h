@@ -25,8 +25,9 @@ struct percpu {
     uint64_t gdt_base, tss_base; /* linear addresses, for the VMCS host state */
     struct timerq timers;        /* deadlines in TSC ticks; owned by machine/timer.c */
     struct spinlock timers_lock;
-    uint64_t timer_armed; /* what the hardware timer is set to, or TIMER_NEVER */
-    uint64_t timer_next;  /* what the queue wants, as this CPU last saw it */
+    uint64_t timer_armed;       /* what the hardware timer is set to, or TIMER_NEVER */
+    uint64_t timer_next;        /* what the queue wants, as this CPU last saw it */
+    struct timer *timer_firing; /* whose callback runs on this CPU; under timers_lock */
     /* While not NULL: follows timer_next instead of the hardware timer (timer_use_follower). */
     void (*timer_follower)(void);
     uint32_t wakeups; /* bumped by every kick (machine/apic.h) */

@@ -49,6 +49,30 @@ void timer_disarm(struct timer *t)
     }
 }
 
+static bool firing(struct timer *t)
+{
+    bool found = false;
+
+    for (unsigned i = 0; i < cpu_count() && !found; i++) {
+        struct percpu *cpu = cpu_get(i);
+
+        spin_lock(&cpu->timers_lock);
+        found = cpu->timer_firing == t;
+        spin_unlock(&cpu->timers_lock);
+    }
+    return found;
+}
+
+/* The callback may have armed it again before it returned. */
+void timer_stop(struct timer *t)
+{
+    do {
+        timer_disarm(t);
+        while (firing(t))
+            cpu_pause();
+    } while (timer_armed(t));
+}
+
 void timer_arm(unsigned cpu_index, struct timer *t, uint64_t tsc_deadline)
 {
     struct percpu *cpu = cpu_get(cpu_index);
@@ -74,9 +98,11 @@ void timer_run(void)
 
     spin_lock(&cpu->timers_lock);
     while ((t = timerq_pop(&cpu->timers, rdtsc())) != NULL) {
+        cpu->timer_firing = t;
         spin_unlock(&cpu->timers_lock);
         t->fire(t, rdtsc());
         spin_lock(&cpu->timers_lock);
+        cpu->timer_firing = NULL;
     }
     follow(cpu);
     spin_unlock(&cpu->timers_lock);

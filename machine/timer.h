@@ -19,6 +19,11 @@ void clock_delay_us(unsigned us);
 /* Arms t in the queue of CPU index; that CPU's hardware timer follows. Any CPU may call. */
 void timer_arm(unsigned cpu_index, struct timer *t, uint64_t tsc_deadline);
 void timer_disarm(struct timer *t);
+/*
+ * Disarms t and waits until its callback, should it run on another CPU, has returned: then t may
+ * be freed. Nobody but its callback may still arm it, and no lock may be held that that takes.
+ */
+void timer_stop(struct timer *t);
 /* Fires what is due on this CPU. Called by the per-CPU loop. */
 void timer_run(void);
 /* The soonest deadline on this CPU, as of the last arming here or timer_run. */

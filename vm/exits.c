@@ -217,7 +217,9 @@ static void triple_fault(struct vmx_vcpu *v)
 
     vm_log(c->vm, "triple fault at rip 0x%lx: the VM is reset", vmx_rip(v));
     vmx_dump(v, c->vm->config.name);
+    spin_lock(&c->vm->lock);
     vm_request_end(c->vm, VM_END_RESET);
+    spin_unlock(&c->vm->lock);
 }
 
 static void broken(struct vmx_vcpu *v, const char *why)

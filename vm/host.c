@@ -142,6 +142,8 @@ void vm_log(struct vm *vm, const char *fmt, ...)
 
 /* The VM that the operator's keys go to: the first that has its screen or COM1 on the console. */
 static struct vm *console_vm;
+/* Held while a key is on its way there; comes before vm->lock. */
+static struct spinlock console_lock = SPINLOCK_INIT;
 
 static void retry_later(struct vm *vm)
 {
@@ -225,24 +227,27 @@ static void serial_retry(struct timer *t, UNUSED uint64_t now)
     serial_feed(vm);
 }
 
-/* A byte typed by the operator. When the guest does not read for long, the newest are lost. */
+/* When the guest does not read for long, the newest bytes are lost. */
+static void typed(struct vm *vm, uint8_t byte)
+{
+    struct vm_serial *s = &vm->serial;
+
+    spin_lock(&vm->lock);
+    if (!vm_screen_input(vm, byte)) {
+        if (s->input_head - s->input_tail < VM_INPUT_RING)
+            s->input[s->input_head++ % VM_INPUT_RING] = byte;
+        serial_feed(vm);
+    }
+    spin_unlock(&vm->lock);
+}
+
+/* A byte typed by the operator. */
 static void console_input(UNUSED void *opaque, uint8_t byte)
 {
-    struct vm *vm = console_vm;
-    struct vm_serial *s;
-
-    if (vm == NULL)
-        return;
-    s = &vm->serial;
-    spin_lock(&vm->lock);
-    if (vm_screen_input(vm, byte)) {
-        spin_unlock(&vm->lock);
-        return;
-    }
-    if (s->input_head - s->input_tail < VM_INPUT_RING)
-        s->input[s->input_head++ % VM_INPUT_RING] = byte;
-    serial_feed(vm);
-    spin_unlock(&vm->lock);
+    spin_lock(&console_lock);
+    if (console_vm != NULL)
+        typed(console_vm, byte);
+    spin_unlock(&console_lock);
 }
 
 /* The screen takes the place of the serial port. */
@@ -288,16 +293,21 @@ int vm_host_connect(struct vm *vm)
 
 void vm_host_disconnect(struct vm *vm)
 {
+    spin_lock(&console_lock);
+    if (console_vm == vm)
+        console_vm = NULL;
+    spin_unlock(&console_lock);
     spin_lock(&vm->lock);
     vm_screen_close(vm);
     spin_unlock(&vm->lock);
+    timer_stop(&vm->next_timer);
+    for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++)
+        if (vm->vcpus[i] != NULL)
+            vcpu_stop_timer(vm->vcpus[i]);
 }
 
 void vm_host_destroy(struct vm *vm)
 {
     if (vm->serial.line_len > 0)
         serial_line(vm);
-    timer_disarm(&vm->next_timer);
-    if (console_vm == vm)
-        console_vm = NULL;
 }

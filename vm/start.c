@@ -4,6 +4,7 @@
  */
 #include "lib/list.h"
 #include "lib/log.h"
+#include "lib/spinlock.h"
 #include "machine/bootinfo.h"
 #include "machine/frame.h"
 #include "machine/panic.h"
@@ -19,6 +20,7 @@
 static unsigned alive;
 static bool failed;
 static struct list vms = LIST_INIT(vms);
+static struct spinlock vms_lock = SPINLOCK_INIT; /* from when the first one is started */
 
 static void report(UNUSED void *opaque, const char *line)
 {
@@ -108,12 +110,18 @@ void hypervisor_start(void)
                vm->config.cpus == 1 ? "" : "s", vm_has_firmware(vm) ? "firmware" : "kernel",
                vm_has_firmware(vm) ? vm->config.firmware : vm->config.kernel);
     }
-    list_for_each (n, &vms)
+    /* One that is not started cannot end; one that is may be gone at once. */
+    list_for_each_safe (n, &vms)
         vm_start(list_entry(n, struct vm, node));
 }
 
-void vms_ended(struct vm *vm)
+void vms_ended(struct vm *vm, bool kept)
 {
+    if (!kept) {
+        spin_lock(&vms_lock);
+        list_remove(&vm->node);
+        spin_unlock(&vms_lock);
+    }
     if (vm->crashed)
         __atomic_store_n(&failed, true, __ATOMIC_SEQ_CST);
     if (__atomic_sub_fetch(&alive, 1, __ATOMIC_SEQ_CST) > 0)

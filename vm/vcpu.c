@@ -27,6 +27,7 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index)
     c->index = index;
     c->lapic = vm->machine.lapic[index];
     c->mode = index == 0 ? VCPU_RUN : VCPU_WAIT_SIPI;
+    c->stopped = true;
     c->apic_deadline = TIMER_NEVER;
     timer_init(&c->apic_timer, apic_timer_fired, c);
     if (vmx_vcpu_init(&c->vmx, &vm->vmx, index, ptr_hpa(c->lapic->page), ptr_hpa(&c->lapic->pir)) !=
@@ -43,9 +44,13 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index)
     return c;
 }
 
+void vcpu_stop_timer(struct vcpu *c)
+{
+    timer_stop(&c->apic_timer);
+}
+
 void vcpu_destroy(struct vcpu *c)
 {
-    timer_disarm(&c->apic_timer);
     sched_entity_destroy(&c->sched);
     vmx_vcpu_destroy(&c->vmx);
     heap_free(c);
@@ -105,7 +110,6 @@ void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_of
     vmx_vcpu_put(&c->vmx);
     c->mode = c->index == 0 ? VCPU_RUN : VCPU_WAIT_SIPI;
     c->vmx.attention = 0;
-    c->stopped = false;
 }
 
 /* ------------------------------------------------------------------ requests */
@@ -127,19 +131,25 @@ static void ask_attention(struct vcpu *c)
         apic_kick(cpu);
 }
 
-void vcpu_request(struct vcpu *c, uint32_t requests)
+static void wake(struct vcpu *c)
 {
-    uint32_t old = __atomic_fetch_or(&c->vmx.attention, requests, __ATOMIC_SEQ_CST);
-    int cpu;
+    int cpu = sched_wake(&c->sched, rdtsc());
 
-    /* Whoever set the bits sees to it that they are noticed; and so do we, if it is we who run. */
-    if ((old & requests) == requests || this_cpu()->running == c)
-        return;
-    cpu = sched_wake(&c->sched, rdtsc());
     if (cpu != SCHED_NO_CPU)
         loop_tell(cpu);
     else
         ask_attention(c);
+}
+
+void vcpu_request(struct vcpu *c, uint32_t requests)
+{
+    uint32_t old = __atomic_fetch_or(&c->vmx.attention, requests, __ATOMIC_SEQ_CST);
+
+    /* Whoever set the bits sees to it that they are noticed; and so do we, if it is we who run. */
+    if ((old & requests) == requests || this_cpu()->running == c)
+        return;
+    if (!__atomic_load_n(&c->stopped, __ATOMIC_SEQ_CST))
+        wake(c);
 }
 
 /* No vCPU is woken for it: one that does not run goes round before it enters anyway. */
@@ -488,11 +498,25 @@ static enum next round(struct vcpu *c)
     return next;
 }
 
-/* Off its CPU for good; a wake-up that is on its way is of no use any more. */
+/*
+ * Off its CPU until vcpu_start. Others wake it under vm->lock, and not when it is stopped: so what
+ * wakes it now has done so already, and is of no use any more. Then it stays blocked.
+ */
 static void leave(struct vcpu *c)
 {
+    spin_lock(&c->vm->lock);
+    __atomic_store_n(&c->stopped, true, __ATOMIC_SEQ_CST);
+    spin_unlock(&c->vm->lock);
     while (!sched_block(&c->sched, rdtsc()))
         ;
+}
+
+/* What was requested of it while it was stopped it finds when it runs. */
+void vcpu_start(struct vcpu *c)
+{
+    __atomic_store_n(&c->stopped, false, __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&c->vmx.attention, REQUEST_EVENTS, __ATOMIC_SEQ_CST);
+    wake(c);
 }
 
 /*
@@ -551,11 +575,7 @@ void vcpu_run(struct vcpu *c, int helper)
 {
     enum next next;
 
-    if (c->stopped) {
-        leave(c);
-        loop_tell(helper);
-        return;
-    }
+    ASSERT(!c->stopped);
     vmx_vcpu_load(&c->vmx);
     loop_tell(helper);
     vmx_account_begin(&c->vmx);
@@ -568,7 +588,6 @@ void vcpu_run(struct vcpu *c, int helper)
     if (next != STOP)
         return;
     vmx_vcpu_put(&c->vmx);
-    c->stopped = true;
     leave(c);
     vm_vcpu_stopped(c->vm);
 }

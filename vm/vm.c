@@ -177,16 +177,16 @@ static int make_parts(struct vm *vm)
 
 static void destroy(struct vm *vm)
 {
+    if (vm->host.ops != NULL)
+        vm_host_disconnect(vm);
     for (unsigned i = 0; i < MACHINE_MAX_VCPUS; i++) {
         if (vm->vcpus[i] != NULL)
             vcpu_destroy(vm->vcpus[i]);
         vm->vcpus[i] = NULL; /* devices that go away may want to tell them something */
     }
     sched_group_destroy(&vm->sched);
-    if (vm->machine.host != NULL) {
-        vm_host_disconnect(vm);
+    if (vm->machine.host != NULL)
         machine_destroy(&vm->machine);
-    }
     if (vm->host.ops != NULL)
         vm_host_destroy(vm);
     if (vm->vmx.cpuid != NULL)
@@ -262,11 +262,14 @@ struct vm *vm_create(const struct vm_config *config)
     return NULL;
 }
 
+/* The lock keeps the VM from ending, and from being gone, before the last one is started. */
 void vm_start(struct vm *vm)
 {
+    spin_lock(&vm->lock);
     vm->state = VM_RUNNING;
     for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++)
-        vcpu_request(vm->vcpus[i], REQUEST_EVENTS);
+        vcpu_start(vm->vcpus[i]);
+    spin_unlock(&vm->lock);
 }
 
 /* ------------------------------------------------------------------ ending */
@@ -286,7 +289,9 @@ void vm_crash(struct vcpu *c, const char *why)
 {
     vm_log(c->vm, "stopped: %s", why);
     vmx_dump(&c->vmx, c->vm->config.name);
+    spin_lock(&c->vm->lock);
     vm_request_end(c->vm, VM_END_CRASH);
+    spin_unlock(&c->vm->lock);
 }
 
 static enum config_action action_for(const struct vm *vm)
@@ -338,11 +343,9 @@ static void finish(struct vm *vm)
     if (action == CONFIG_RESTART && restart(vm))
         return;
     vm->state = VM_STOPPED;
-    vms_ended(vm);
-    if (action != CONFIG_PRESERVE) {
-        list_remove(&vm->node);
+    vms_ended(vm, action == CONFIG_PRESERVE);
+    if (action != CONFIG_PRESERVE)
         destroy(vm);
-    }
 }
 
 void vm_vcpu_stopped(struct vm *vm)

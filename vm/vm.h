@@ -44,7 +44,7 @@ struct vcpu {
     unsigned cpu; /* atomic: the physical CPU that it runs on, or ran on last */
     struct sched_entity sched;
     enum vcpu_mode mode;
-    bool stopped;  /* it has left for good: REQUEST_STOP is done */
+    bool stopped; /* not between vcpu_start and the end of REQUEST_STOP: nothing wakes it; atomic */
     bool in_guest; /* between entry and exit */
     uint8_t sipi_page;
     /*
@@ -131,7 +131,9 @@ static inline struct vm *vm_of_host(struct device_host *h)
 struct vm *vm_create(const struct vm_config *config);
 /* Lets its vCPUs run. */
 void vm_start(struct vm *vm);
-/* The VM comes to an end once its vCPUs have left; any context, any CPU. The first reason counts.
+/*
+ * The VM comes to an end once its vCPUs have left; any CPU, vm->lock is held. The first reason
+ * counts.
  */
 void vm_request_end(struct vm *vm, enum vm_end why);
 /* Called by a vCPU, with its state loaded: dumps it and ends the VM as crashed. */
@@ -240,7 +242,15 @@ void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_of
  * before may move, the CPU helper (or SCHED_NO_CPU) is told to look for work.
  */
 void vcpu_run(struct vcpu *c, int helper);
-/* Sets request bits and sees to it that the vCPU notices. Any context, any CPU. */
+/* A stopped vCPU runs from now on. */
+void vcpu_start(struct vcpu *c);
+/* Nothing of the vCPU's fires any more; before it is destroyed. */
+void vcpu_stop_timer(struct vcpu *c);
+/*
+ * Sets request bits and sees to it that the vCPU notices, or finds them when it is started. Any
+ * CPU; vm->lock is held unless it is the running vCPU itself, so that nobody is still busy with
+ * waking it when the VM goes.
+ */
 void vcpu_request(struct vcpu *c, uint32_t requests);
 /* This CPU's soonest deadline may be over, and the running vCPU's APIC timer's. */
 void vcpu_timers(struct vcpu *c);
@@ -257,7 +267,7 @@ extern const struct machine_cpu_ops vm_cpu_ops;
 void vm_host_init(struct vm *vm, struct machine_config *config);
 /* Once the machine is made: connects its screen. 0 or E_NOMEM. */
 MUST_CHECK int vm_host_connect(struct vm *vm);
-/* Before the machine goes. */
+/* Before the machine goes: no key and no timer reaches it or its vCPUs any more. */
 void vm_host_disconnect(struct vm *vm);
 void vm_host_destroy(struct vm *vm);
 
@@ -276,7 +286,10 @@ void loop_work_done(void);
 
 /* ---- start.c ---- */
 
-/* A VM has ended for good. When the last one has, the machine is powered off. */
-void vms_ended(struct vm *vm);
+/*
+ * A VM has ended for good, and is taken off the list unless it is kept. When the last one has
+ * ended, the machine is powered off.
+ */
+void vms_ended(struct vm *vm, bool kept);
 
 #endif

@@ -1,0 +1,2 @@
+; The second CPU starts as in the kernel "smp".
+%include "smp.asm"
