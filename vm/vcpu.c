@@ -85,7 +85,7 @@ static void set_entry_state(struct vmx_vcpu *v, const struct entry_state *e)
     vmx_force_control(v, e->cr0, e->cr3, e->cr4, e->efer);
 }
 
-/* What firmware leaves behind in the memory type registers: RAM is cached. */
+/* What firmware leaves behind in every CPU's memory type registers: RAM is cached. */
 static void set_firmware_mtrrs(struct vmx_vcpu *v)
 {
     v->mtrr_def_type = BIT(11) | EPT_TYPE_WB;
@@ -103,10 +103,10 @@ void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_of
         vmx_set_requested(&c->vmx, -1);
         vmx_set_in_service(&c->vmx, -1);
     }
-    if (entry != NULL) {
+    if (entry != NULL)
         set_entry_state(&c->vmx, entry);
+    if (!vm_has_firmware(c->vm))
         set_firmware_mtrrs(&c->vmx);
-    }
     vmx_vcpu_put(&c->vmx);
     c->mode = c->index == 0 ? VCPU_RUN : VCPU_WAIT_SIPI;
     c->vmx.attention = 0;

@@ -9,7 +9,6 @@
 #include "vm/guest_acpi.h"
 #include "vm/stats.h"
 #include "vm/vm.h"
-#include "vmx/caps.h"
 
 /* ------------------------------------------------------------------ loading */
 

@@ -55,6 +55,14 @@ LINUX = (
     Step("yes tithe | head -c 6000 | md5sum", r"^[0-9a-f]{32}"),
 )
 BRIEF = (Step("uname -r", r"^6\."), Step("echo $((6 * 7))", r"^42$"))
+COUNT = "i=0; while [ $i -lt 1000 ]; do i=$((i + 1)); done"
+SMP = (
+    Step("grep -c ^processor /proc/cpuinfo", r"^2$"),
+    Step("dmesg | grep -ciE 'BUG:|Oops|Call Trace|inconsistent|lockup|stall'", r"^0$"),
+    # Both have timers, and something to do at once.
+    Step("grep LOC: /proc/interrupts", r"LOC: +[1-9]\d* +[1-9]\d* "),
+    Step(f"({COUNT}) & ({COUNT}) & wait; echo both-$?", r"^both-0$"),
+)
 MODELS = ("corei5_arrandale_m520", "corei7_sandy_bridge_2600k", "corei7_haswell_4770",
           "broadwell_ult")
 
@@ -64,8 +72,7 @@ guests = [
     Case("linux-verbose", cmdline="console=ttyS0", steps=BRIEF),
     Case("linux-plain-vtx", steps=BRIEF, options="exit=poweroff without=TPR_shadow,VPID,"
          "preemption_timer,EPT_2M_pages,EPT_accessed/dirty,RDTSCP,INVPCID,XSAVES"),
-    Case("linux-smp", steps=(Step("grep -c ^processor /proc/cpuinfo", r"^2$"),) + BRIEF, cpus=2,
-         host_cpus=2, limit=400, groups=("all",)),
+    Case("linux-smp", steps=SMP + BRIEF, cpus=2, host_cpus=2, limit=400, groups=("all",)),
     Case("linux-96M", memory="96M", steps=BRIEF, groups=("all",)),
     Case("linux-1G", memory="1G", host_memory=1536, steps=BRIEF, groups=("all",)),
 ] + [Case(f"model-{model}", model=model, steps=BRIEF, groups=("normal",))
