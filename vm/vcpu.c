@@ -297,7 +297,7 @@ static bool pic_wants(const struct vcpu *c)
 /* Whether something would end HLT: an NMI, or an interrupt that the guest takes. */
 static bool has_event(struct vcpu *c)
 {
-    if (c->vmx.nmi_pending || vmx_event_queued(&c->vmx))
+    if (vmx_event_queued(&c->vmx) || (c->vmx.nmi_pending && vmx_can_take_nmi(&c->vmx)))
         return true;
     if (!(vmx_rflags(&c->vmx) & RFLAGS_IF))
         return false;
@@ -445,8 +445,10 @@ static enum next serve_requests(struct vcpu *c, uint32_t requests)
 
     if (requests & REQUEST_STOP)
         return STOP;
-    if (requests & REQUEST_INIT)
+    if (requests & REQUEST_INIT) {
         take_init(c);
+        requests &= ~(uint32_t)REQUEST_HALT; /* that was before */
+    }
     if ((requests & REQUEST_SIPI) && c->mode == VCPU_WAIT_SIPI)
         start_up(c);
     if ((requests & REQUEST_HALT) && c->mode == VCPU_RUN)
