@@ -172,13 +172,13 @@ static void cpu_wake(void *opaque, unsigned vcpu)
     vcpu_request(((struct vm *)opaque)->vcpus[vcpu], REQUEST_EVENTS);
 }
 
-/* Only while nothing else waits or is in service: see by_hand. */
+/* Only while nothing else waits or is in service, and it can be taken: see by_hand, hold_back. */
 static bool cpu_delivers(void *opaque, unsigned vcpu, uint8_t vector)
 {
     struct vcpu *c = ((struct vm *)opaque)->vcpus[vcpu];
 
     return this_cpu()->running == c && c->vm->vmx.virtual_apic && c->mode == VCPU_RUN &&
-           vmx_request_alone(&c->vmx, vector);
+           vmx_can_take_interrupt(&c->vmx) && vmx_request_alone(&c->vmx, vector);
 }
 
 static void cpu_nmi(void *opaque, unsigned vcpu)
