@@ -57,6 +57,18 @@ class Talk:
             if left <= 0 or machine.read(left) in (None, b""):
                 raise Failed(f"{what or pattern.decode()}: not seen: {last_words(machine)}")
 
+    def see(self, pattern, timeout):
+        """Waits until the pattern was drawn on the screen since it settled. Blanks are moves of the
+        cursor there, so that any number of them is one."""
+        machine, end = self.machine, time.monotonic() + timeout
+        while True:
+            drawn = ESCAPES.sub(b" ", bytes(machine.transcript[self.position:]))
+            if re.search(pattern, re.sub(rb" +", b" ", drawn)):
+                return
+            left = end - time.monotonic()
+            if left <= 0 or machine.read(left) in (None, b""):
+                raise Failed(f"the screen did not show /{pattern.decode()}/")
+
     def settle(self, seconds=2):
         """Passes over what comes until nothing has for so long."""
         while self.machine.read(seconds):
@@ -216,6 +228,28 @@ def freedos(talk, case):
     finish(talk.machine)
 
 
+VGABIOS = "/usr/share/seabios/vgabios-stdvga.bin"
+SCREEN = ("vgabios = vgabios.bin", "screen = console", "com1 = null")
+
+
+def freedos_screen_files(directory):
+    return dict(freedos_floppy(directory), **{"vgabios.bin": VGABIOS})
+
+
+def freedos_screen(talk, case):
+    """FreeDOS on the VGA's screen and the PS/2 keyboard: what the screen shows is what is drawn."""
+    talk.see(PROMPT, case.limit)
+    talk.settle()
+    talk.type("ver\r")
+    talk.see(rb"FreeCom version", 60)
+    talk.settle()
+    talk.type("dir\r")
+    talk.see(rb"KERNEL SYS 45[.,]?450", 60)
+    talk.settle()
+    talk.type("off\r")
+    finish(talk.machine)
+
+
 # ------------------------------------------------------------------ GRUB, iPXE
 
 GRUB_FILES = "/usr/lib/grub-rescue"
@@ -272,6 +306,8 @@ FIRMWARE = [
     Case("seabios-bad-image", limit=120, run=boot(not_firmware, (), small_file)),
     Case("freedos", limit=400, groups=("quick", "normal"),
          run=boot(freedos, ("floppy = freedos.img",), freedos_floppy)),
+    Case("freedos-screen", limit=240, groups=("normal",),
+         run=boot(freedos_screen, ("floppy = freedos.img", *SCREEN), freedos_screen_files)),
     Case("grub-floppy", limit=240, groups=("normal",),
          run=boot(grub("(fd0)"), ("floppy = grub-rescue-floppy.img",),
                   rescue("grub-rescue-floppy.img"), memory="64M")),
