@@ -72,7 +72,7 @@ guests = [
     Case("linux-verbose", cmdline="console=ttyS0", steps=BRIEF),
     Case("linux-plain-vtx", steps=BRIEF, options="exit=poweroff without=TPR_shadow,VPID,"
          "preemption_timer,EPT_2M_pages,EPT_accessed/dirty,RDTSCP,INVPCID,XSAVES"),
-    Case("linux-smp", steps=SMP + BRIEF, cpus=2, host_cpus=2, limit=400, groups=("all",)),
+    Case("linux-smp", steps=SMP + BRIEF, cpus=2, host_cpus=2, limit=400),
     Case("linux-96M", memory="96M", steps=BRIEF, groups=("all",)),
     Case("linux-1G", memory="1G", host_memory=1536, steps=BRIEF, groups=("all",)),
 ] + [Case(f"model-{model}", model=model, steps=BRIEF, groups=("normal",))
