@@ -394,13 +394,21 @@ static bool x2apic_write(struct lapic *l, unsigned offset, uint64_t value)
 
     if (offset >= REGS_SIZE || !lapic_x2apic(l) || !(rule->writable & X2))
         return false;
-    if ((uint32_t)value & ~(rule->bits | rule->ignored))
-        return false;
     if (offset == LAPIC_ICR)
-        lapic_set_reg(l, LAPIC_ICR_HIGH_X2, (uint32_t)(value >> 32));
-    else if (value >> 32 != 0)
+        return lapic_write_icr(l, value);
+    if (value & ~(uint64_t)(rule->bits | rule->ignored))
         return false;
     rule->write(l, offset, (uint32_t)value & rule->bits);
+    return true;
+}
+
+bool lapic_write_icr(struct lapic *l, uint64_t value)
+{
+    if (unlikely(!lapic_x2apic(l)) || unlikely((uint32_t)value & ~(ICR_BITS | ICR_STATUS)))
+        return false;
+    lapic_set_reg(l, LAPIC_ICR, (uint32_t)value & ICR_BITS);
+    lapic_set_reg(l, LAPIC_ICR_HIGH_X2, (uint32_t)(value >> 32));
+    lapic_send_ipi(l, (uint32_t)value & ICR_BITS, (uint32_t)(value >> 32));
     return true;
 }
 
@@ -419,8 +427,8 @@ bool lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value)
 
 bool lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value)
 {
-    if (likely(msr == MSR_TSC_DEADLINE)) {
-        lapic_timer_set_deadline(l, value);
+    if (msr == MSR_TSC_DEADLINE) {
+        lapic_set_deadline(l, value);
         return true;
     }
     if (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST)

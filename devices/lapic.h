@@ -101,6 +101,21 @@ void lapic_write(struct lapic *l, unsigned offset, uint32_t value);
 /* x2APIC registers, IA32_APIC_BASE, TSC deadline; false: #GP. */
 MUST_CHECK bool lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value);
 MUST_CHECK bool lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value);
+/* Of those the two that are written all the time: TSC deadline (0: none) and x2APIC's ICR. */
+void lapic_set_deadline(struct lapic *l, uint64_t tsc);
+MUST_CHECK bool lapic_write_icr(struct lapic *l, uint64_t value);
+/*
+ * For a CPU that delivers by itself: whether the x2APIC ICR value sends an ordinary edge-triggered
+ * vector to this CPU itself, with nothing about it to be noted; then lapic_request stores the ICR
+ * and puts the vector into IRR, and the owner tells the CPU. Owner only.
+ */
+bool lapic_icr_to_self(const struct lapic *l, uint64_t icr);
+static inline void lapic_request(struct lapic *l, uint32_t icr)
+{
+    l->page[LAPIC_ICR / 4] = icr;
+    l->page[LAPIC_ICR / 4 + 1] = 0;
+    l->page[(LAPIC_IRR + (uint8_t)icr / 32 * 16) / 4] |= 1u << icr % 32;
+}
 /* The time that machine_cpu_ops.timer was told has come; now: the guest's TSC. */
 void lapic_timer_expired(struct lapic *l, uint64_t now);
 /* After the CPU itself stored value into the page (APIC-write exit): the side effects. */

@@ -83,7 +83,6 @@ void lapic_timer_set_divide(struct lapic *l, uint32_t divide);
 /* What timer_shift is by the divide register. */
 uint8_t lapic_timer_shift(const struct lapic *l);
 uint32_t lapic_timer_current(struct lapic *l);
-void lapic_timer_set_deadline(struct lapic *l, uint64_t tsc);
 /* After loading: arms the timer again. */
 void lapic_timer_resume(struct lapic *l, uint64_t deadline);
 

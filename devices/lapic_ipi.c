@@ -6,7 +6,7 @@
 #define ICR_ASSERT          BIT(14)
 #define ICR_LEVEL           BIT(15)
 #define ICR_SHORTHAND_SHIFT 18
-#define ICR_NOT_PLAIN       (ICR_LOGICAL | LVT_MODE | 3u << ICR_SHORTHAND_SHIFT)
+#define ICR_SHORTHAND       (3u << ICR_SHORTHAND_SHIFT)
 
 enum icr_shorthand {
     TO_DEST = 0,
@@ -198,24 +198,40 @@ static bool may_send(struct lapic *l, uint32_t icr, const struct message *msg)
     return true;
 }
 
-/* What nearly all IPIs are: an ordinary vector to one other CPU. False when it is not that. */
-static bool send_plain(struct machine *m, uint32_t icr, uint32_t dest)
+/* What nearly all IPIs are: an ordinary vector to one CPU. False when it is not that. */
+static inline bool send_plain(struct lapic *l, uint32_t icr, uint32_t dest)
 {
-    struct lapic *to;
+    const struct machine *m = l->machine;
+    unsigned shorthand = icr & ICR_SHORTHAND;
+    struct lapic *to = l;
 
-    if ((icr & ICR_NOT_PLAIN) || dest >= m->config.nr_vcpus || (uint8_t)icr < LAPIC_FIRST_VECTOR)
+    if ((icr & (ICR_LOGICAL | LVT_MODE)) || (uint8_t)icr < LAPIC_FIRST_VECTOR)
         return false;
-    to = m->lapic[dest];
+    if (shorthand == 0 && dest < m->config.nr_vcpus)
+        to = m->lapic[dest];
+    else if (shorthand != TO_SELF << ICR_SHORTHAND_SHIFT)
+        return false;
     if (lapic_enabled(to) && takes_fixed(to))
         lapic_post(to, (uint8_t)icr, false);
     return true;
+}
+
+bool lapic_icr_to_self(const struct lapic *l, uint64_t icr)
+{
+    const uint32_t *levels = (const uint32_t *)(const void *)l->pending_eoi_levels;
+    uint8_t vector = (uint8_t)icr;
+    unsigned word = vector / 32;
+
+    return ((icr ^ TO_SELF << ICR_SHORTHAND_SHIFT) & ~(uint64_t)(LVT_VECTOR | ICR_ASSERT)) == 0 &&
+           vector >= LAPIC_FIRST_VECTOR && lapic_x2apic(l) && takes_fixed(l) &&
+           !((l->page[LAPIC_TMR / 4 + 4 * word] | levels[word]) >> (vector % 32) & 1);
 }
 
 void lapic_send_ipi(struct lapic *l, uint32_t icr, uint32_t dest)
 {
     struct message msg;
 
-    if (likely(send_plain(l->machine, icr, dest)))
+    if (likely(send_plain(l, icr, dest)))
         return;
     msg = (struct message){
         .dest = dest,

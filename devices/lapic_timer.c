@@ -148,7 +148,7 @@ void lapic_timer_set_divide(struct lapic *l, uint32_t divide)
     timer_arm(l, l->timer_start + timer_period(l));
 }
 
-void lapic_timer_set_deadline(struct lapic *l, uint64_t tsc)
+void lapic_set_deadline(struct lapic *l, uint64_t tsc)
 {
     if (l->timer_mode != TIMER_TSC_DEADLINE)
         return;

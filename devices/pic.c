@@ -39,10 +39,10 @@
 
 /* What is written next to the odd port. */
 enum pic_expect {
-    EXPECT_MASK, /* OCW1: initialised */
     EXPECT_ICW2,
     EXPECT_ICW3,
     EXPECT_ICW4,
+    EXPECT_MASK,        /* OCW1: initialised */
     EXPECT_NOTHING_YET, /* since power-up: the mask can be written, but no interrupts come */
 };
 
@@ -282,17 +282,6 @@ static void chip_icw(struct pic_chip *c, uint8_t value)
 
 /* ------------------------------------------------------------------ ports */
 
-static struct pic_chip *master_of(void *opaque)
-{
-    return &((struct pic *)opaque)->chip[0];
-}
-
-static struct pic_chip *slave_of(void *opaque)
-{
-    return &((struct pic *)opaque)->chip[1];
-}
-
-/* Polling is an acknowledge cycle by reading. */
 static uint8_t chip_poll(struct pic *p, struct pic_chip *c)
 {
     bool master = c == &p->chip[0];
@@ -308,34 +297,21 @@ static uint8_t chip_poll(struct pic *p, struct pic_chip *c)
     return answer;
 }
 
-static uint64_t port_read(struct pic *p, struct pic_chip *c, uint64_t offset)
+static inline uint64_t read_command(struct pic *p, struct pic_chip *c)
 {
-    if (c->poll)
+    if (unlikely(c->poll))
         return chip_poll(p, c);
-    if (offset == 1)
-        return c->imr;
     return c->read_isr ? c->isr : chip_requests(c);
 }
 
-/* Guests mask and unmask all the time; mostly nothing waits at the inputs concerned. */
-static void write_mask(struct pic *p, struct pic_chip *c, uint8_t value)
+static inline uint64_t read_data(struct pic *p, struct pic_chip *c)
 {
-    uint8_t changed = c->imr ^ value;
-
-    c->imr = value;
-    if ((changed & (c->lines | c->latch)) != 0 || c->special_mask)
-        pic_update(p);
+    return unlikely(c->poll) ? chip_poll(p, c) : c->imr;
 }
 
-static void port_write(struct pic *p, struct pic_chip *c, uint64_t offset, uint8_t value)
+static void write_command(struct pic *p, struct pic_chip *c, uint8_t value)
 {
-    if (offset == 1 && likely(c->expect == EXPECT_MASK || c->expect == EXPECT_NOTHING_YET)) {
-        write_mask(p, c, value);
-        return;
-    }
-    if (offset == 1)
-        chip_icw(c, value);
-    else if (value & ICW1_INIT)
+    if (value & ICW1_INIT)
         chip_icw1(c, value);
     else if (value & OCW3_SELECT)
         chip_ocw3(c, value);
@@ -344,25 +320,43 @@ static void port_write(struct pic *p, struct pic_chip *c, uint64_t offset, uint8
     pic_update(p);
 }
 
-static uint64_t master_read(void *opaque, uint64_t offset, unsigned size UNUSED)
+static void write_icw(struct pic *p, struct pic_chip *c, uint8_t value)
 {
-    return port_read(opaque, master_of(opaque), offset);
+    chip_icw(c, value);
+    pic_update(p);
 }
 
-static void master_write(void *opaque, uint64_t offset, unsigned size UNUSED, uint64_t value)
+/* Guests mask and unmask all the time; mostly nothing waits at the inputs concerned. */
+static inline void write_data(struct pic *p, struct pic_chip *c, uint8_t value)
 {
-    port_write(opaque, master_of(opaque), offset, (uint8_t)value);
+    uint8_t changed = c->imr ^ value;
+
+    if (unlikely(c->expect < EXPECT_MASK)) {
+        write_icw(p, c, value);
+        return;
+    }
+    c->imr = value;
+    if (unlikely((changed & (c->lines | c->latch | c->isr)) != 0)) /* isr: in special mask mode */
+        pic_update(p);
 }
 
-static uint64_t slave_read(void *opaque, uint64_t offset, unsigned size UNUSED)
-{
-    return port_read(opaque, slave_of(opaque), offset);
-}
+/* Each register has functions of its own: the bus finds them without a look at the offset. */
+#define PIC_REGISTER(name, reg, n)                                                          \
+    static uint64_t name##_read(void *opaque, uint64_t offset UNUSED, unsigned size UNUSED) \
+    {                                                                                       \
+        return read_##reg(opaque, &((struct pic *)opaque)->chip[n]);                        \
+    }                                                                                       \
+    static void name##_write(void *opaque, uint64_t offset UNUSED, unsigned size UNUSED,    \
+                             uint64_t value)                                                \
+    {                                                                                       \
+        write_##reg(opaque, &((struct pic *)opaque)->chip[n], (uint8_t)value);              \
+    }                                                                                       \
+    static const struct bus_ops name##_ops = {name##_read, name##_write, 1};
 
-static void slave_write(void *opaque, uint64_t offset, unsigned size UNUSED, uint64_t value)
-{
-    port_write(opaque, slave_of(opaque), offset, (uint8_t)value);
-}
+PIC_REGISTER(master_command, command, 0)
+PIC_REGISTER(master_data, data, 0)
+PIC_REGISTER(slave_command, command, 1)
+PIC_REGISTER(slave_data, data, 1)
 
 static uint64_t elcr_read(void *opaque, uint64_t offset, unsigned size UNUSED)
 {
@@ -377,8 +371,6 @@ static void elcr_write(void *opaque, uint64_t offset, unsigned size UNUSED, uint
     pic_update(p);
 }
 
-static const struct bus_ops master_ops = {master_read, master_write, 1};
-static const struct bus_ops slave_ops = {slave_read, slave_write, 1};
 static const struct bus_ops elcr_ops = {elcr_read, elcr_write, 1};
 
 /* ------------------------------------------------------------------ the device */
@@ -386,12 +378,21 @@ static const struct bus_ops elcr_ops = {elcr_read, elcr_write, 1};
 static int pic_create(struct device *d, struct machine *m)
 {
     struct pic *p = container_of(d, struct pic, device);
-    int err = bus_add_ports(m->bus, PIC_MASTER_PORT, 2, "pic master", &master_ops, p);
+    static const struct {
+        uint16_t port, count;
+        const char *name;
+        const struct bus_ops *ops;
+    } ports[] = {
+        {PIC_MASTER_PORT, 1, "pic master command", &master_command_ops},
+        {PIC_MASTER_PORT + 1, 1, "pic master data", &master_data_ops},
+        {PIC_SLAVE_PORT, 1, "pic slave command", &slave_command_ops},
+        {PIC_SLAVE_PORT + 1, 1, "pic slave data", &slave_data_ops},
+        {PIC_ELCR_PORT, 2, "elcr", &elcr_ops},
+    };
+    int err = 0;
 
-    if (err == 0)
-        err = bus_add_ports(m->bus, PIC_SLAVE_PORT, 2, "pic slave", &slave_ops, p);
-    if (err == 0)
-        err = bus_add_ports(m->bus, PIC_ELCR_PORT, 2, "elcr", &elcr_ops, p);
+    for (unsigned i = 0; i < ARRAY_SIZE(ports) && err == 0; i++)
+        err = bus_add_ports(m->bus, ports[i].port, ports[i].count, ports[i].name, ports[i].ops, p);
     if (err == 0)
         m->pic = p;
     return err;

@@ -109,6 +109,7 @@ enum vector {
 #define MSR_MTRR_DEF_TYPE   0x2ff
 #define MSR_TSC_DEADLINE    0x6e0
 #define MSR_X2APIC          0x800 /* register offset / 16 is added */
+#define MSR_X2APIC_ICR      0x830
 #define MSR_XSS             0xda0
 #define MSR_EFER            0xc0000080
 #define MSR_STAR            0xc0000081

@@ -108,11 +108,6 @@ void timer_run(void)
     spin_unlock(&cpu->timers_lock);
 }
 
-uint64_t timer_soonest(void)
-{
-    return this_cpu()->timer_next;
-}
-
 void timer_use_follower(void (*follower)(void))
 {
     struct percpu *cpu = this_cpu();

@@ -7,6 +7,7 @@
 
 #include "lib/timerq.h"
 #include "lib/types.h"
+#include "machine/percpu.h"
 
 /* TSC ticks per second, calibrated against HPET, ACPI PM timer or PIT. */
 uint64_t clock_hz(void);
@@ -27,7 +28,10 @@ void timer_stop(struct timer *t);
 /* Fires what is due on this CPU. Called by the per-CPU loop. */
 void timer_run(void);
 /* The soonest deadline on this CPU, as of the last arming here or timer_run. */
-uint64_t timer_soonest(void);
+static inline uint64_t timer_soonest(void)
+{
+    return this_cpu()->timer_next;
+}
 /*
  * While a guest runs under the VMX preemption timer, the local APIC's timer may stay silent:
  * follower is called on this CPU instead whenever its soonest deadline changes. NULL: the

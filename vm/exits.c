@@ -128,15 +128,42 @@ static bool apic_msr_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
     struct vcpu *c = vcpu_of(v);
     bool ok;
 
-    if (msr == MSR_TSC_DEADLINE && value != 0)
-        value -= tsc_ahead(c);
     spin_lock(&c->vm->lock);
     ok = lapic_msr_write(c->lapic, msr, value);
     spin_unlock(&c->vm->lock);
     if (msr == MSR_APIC_BASE && ok) {
-        vmx_set_apic_mode(v, vcpu_apic_mode(c));
+        vmx_set_apic_mode(&c->vmx, vcpu_apic_mode(c));
         vcpu_request(c, REQUEST_EVENTS);
     }
+    return ok;
+}
+
+static void apic_deadline(struct vmx_vcpu *v, uint64_t tsc)
+{
+    struct vcpu *c = vcpu_of(v);
+    struct vm *vm = c->vm;
+
+    if (tsc != 0)
+        tsc -= tsc_ahead(c);
+    spin_lock(&vm->lock);
+    lapic_set_deadline(c->lapic, tsc);
+    spin_unlock(&vm->lock);
+}
+
+/* An IPI to itself concerns nobody else, and where the CPU delivers it is two bits. */
+static bool apic_icr(struct vmx_vcpu *v, uint64_t value)
+{
+    struct vcpu *c = vcpu_of(v);
+    bool ok;
+
+    if (likely(lapic_icr_to_self(c->lapic, value)) && c->vm->vmx.virtual_apic &&
+        vmx_request_alone(v, (uint8_t)value)) {
+        lapic_request(c->lapic, (uint32_t)value);
+        return true;
+    }
+    spin_lock(&c->vm->lock);
+    ok = lapic_write_icr(c->lapic, value);
+    spin_unlock(&c->vm->lock);
     return ok;
 }
 
@@ -239,6 +266,8 @@ const struct vmx_client vm_client = {
     .apic_tpr_lowered = apic_tpr_lowered,
     .apic_msr_read = apic_msr_read,
     .apic_msr_write = apic_msr_write,
+    .apic_deadline = apic_deadline,
+    .apic_icr = apic_icr,
     .cr8_read = cr8_read,
     .cr8_write = cr8_write,
     .tsc_moved = tsc_moved,

@@ -26,6 +26,7 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index)
     c->vm = vm;
     c->index = index;
     c->lapic = vm->machine.lapic[index];
+    c->vmx.apic_base = &c->lapic->base_msr;
     c->mode = index == 0 ? VCPU_RUN : VCPU_WAIT_SIPI;
     c->stopped = true;
     c->apic_deadline = TIMER_NEVER;
@@ -247,12 +248,6 @@ void vcpu_timers(struct vcpu *c)
     arm_preemption(c);
 }
 
-/* Whether c's own deadline is in the preemption timer now. */
-static bool holds_deadline(const struct vcpu *c)
-{
-    return this_cpu()->running == c && vmx_has_pin(PIN_PREEMPTION_TIMER);
-}
-
 static void queue_apic_timer(struct vcpu *c)
 {
     if (c->apic_deadline != TIMER_NEVER)
@@ -272,7 +267,7 @@ static void cpu_timer(void *opaque, struct lapic *l, uint64_t deadline)
     /* A deadline beyond the end of time does not wrap to its beginning. */
     if (deadline == TIMER_NEVER || !checked_add(deadline, -vm->tsc_offset, &c->apic_deadline))
         c->apic_deadline = TIMER_NEVER;
-    if (holds_deadline(c))
+    if (likely(this_cpu()->timed == c))
         arm_preemption(c);
     else
         queue_apic_timer(c);
@@ -540,6 +535,7 @@ static void start_running(struct vcpu *c)
     __atomic_store_n(&c->cpu, cpu->index, __ATOMIC_SEQ_CST);
     cpu->running = c;
     if (vmx_has_pin(PIN_PREEMPTION_TIMER)) {
+        this_cpu()->timed = c;
         timer_disarm(&c->apic_timer);
         timer_use_follower(soonest_moved);
     }
@@ -549,6 +545,7 @@ static void stop_running(struct vcpu *c)
 {
     this_cpu()->running = NULL;
     if (vmx_has_pin(PIN_PREEMPTION_TIMER)) {
+        this_cpu()->timed = NULL;
         timer_use_follower(NULL);
         spin_lock(&c->vm->lock);
         queue_apic_timer(c);

@@ -197,6 +197,12 @@ static void exit_io(struct vmx_vcpu *v)
         io_breakpoints(IO_PORT(q), IO_SIZE(q));
 }
 
+static __attribute__((noinline)) enum vmx_quick quick_in(struct vmx_vcpu *v, uint64_t q)
+{
+    io_in(v, q);
+    return VMX_QUICK_SKIP;
+}
+
 static enum vmx_quick quick_io(struct vmx_vcpu *v)
 {
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
@@ -204,9 +210,8 @@ static enum vmx_quick quick_io(struct vmx_vcpu *v)
     if (unlikely(q & IO_STRING) || unlikely(v->io_breakpoints))
         return VMX_QUICK_NOT;
     if (q & IO_IN)
-        io_in(v, q);
-    else
-        io_out(v, q);
+        return quick_in(v, q);
+    io_out(v, q);
     return VMX_QUICK_SKIP;
 }
 

@@ -27,55 +27,62 @@
 
 struct msr_entry {
     uint32_t first, last;
-    bool (*read)(struct vmx_vcpu *v, uint32_t msr); /* false: #GP; else EDX:EAX has it */
-    bool (*write)(struct vmx_vcpu *v, uint32_t msr, uint64_t value); /* false: #GP */
+    /* VMX_QUICK_SKIP: done, for RDMSR in EDX:EAX; VMX_QUICK_NOT: #GP. */
+    enum vmx_quick (*read)(struct vmx_vcpu *v, uint32_t msr);
+    enum vmx_quick (*write)(struct vmx_vcpu *v, uint32_t msr, uint64_t value);
 };
 
-/* The value that RDMSR gives. Always true, for the reader's sake. */
-static inline bool give(struct vmx_vcpu *v, uint64_t value)
+static enum vmx_quick skip_if(bool ok)
+{
+    return ok ? VMX_QUICK_SKIP : VMX_QUICK_NOT;
+}
+
+/* The value that RDMSR gives. */
+static inline enum vmx_quick give(struct vmx_vcpu *v, uint64_t value)
 {
     v->regs[REG_RAX] = (uint32_t)value;
     v->regs[REG_RDX] = value >> 32;
-    return true;
+    return VMX_QUICK_SKIP;
 }
 
-static bool no_read(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick no_read(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
-    return false;
+    return VMX_QUICK_NOT;
 }
 
-static bool no_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, UNUSED uint64_t value)
+static enum vmx_quick no_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr,
+                               UNUSED uint64_t value)
 {
-    return false;
+    return VMX_QUICK_NOT;
 }
 
-static bool read_zero(struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick read_zero(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
     return give(v, 0);
 }
 
-static bool tsc_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick tsc_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
     return give(v, vmx_guest_tsc(v));
 }
 
 /* A write to the TSC changes TSC_ADJUST by the same amount (SDM 18.17.3). */
-static bool tsc_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+static enum vmx_quick tsc_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
 {
     uint64_t delta = value - vmx_guest_tsc(v);
 
     v->tsc_adjust += delta;
     vmx_set_tsc_offset(v, v->tsc_offset + delta);
     v->client->tsc_moved(v, delta);
-    return true;
+    return VMX_QUICK_SKIP;
 }
 
-static bool tsc_adjust_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick tsc_adjust_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
     return give(v, v->tsc_adjust);
 }
 
-static bool tsc_adjust_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+static enum vmx_quick tsc_adjust_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
 {
     uint64_t delta = value - v->tsc_adjust;
 
@@ -84,81 +91,98 @@ static bool tsc_adjust_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t v
         vmx_set_tsc_offset(v, v->tsc_offset + delta);
         v->client->tsc_moved(v, delta);
     }
-    return true;
+    return VMX_QUICK_SKIP;
 }
 
-static bool apic_read(struct vmx_vcpu *v, uint32_t msr)
+static enum vmx_quick apic_base_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+{
+    return give(v, *v->apic_base);
+}
+
+static enum vmx_quick apic_read(struct vmx_vcpu *v, uint32_t msr)
 {
     uint64_t value;
 
-    return v->client->apic_msr_read(v, msr, &value) && give(v, value);
+    return v->client->apic_msr_read(v, msr, &value) ? give(v, value) : VMX_QUICK_NOT;
 }
 
-static bool apic_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
+static enum vmx_quick apic_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
 {
-    return v->client->apic_msr_write(v, msr, value);
+    return skip_if(v->client->apic_msr_write(v, msr, value));
 }
 
-static bool ucode_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick apic_deadline_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+{
+    v->client->apic_deadline(v, value);
+    return VMX_QUICK_SKIP;
+}
+
+static enum vmx_quick apic_icr_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+{
+    return skip_if(v->client->apic_icr(v, value));
+}
+
+static enum vmx_quick ucode_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
     return give(v, UCODE_REVISION);
 }
 
 /* Software clears it before CPUID fills it in. */
-static bool ucode_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, UNUSED uint64_t value)
+static enum vmx_quick ucode_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr,
+                                  UNUSED uint64_t value)
 {
-    return true;
+    return VMX_QUICK_SKIP;
 }
 
-static bool mcg_status_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick mcg_status_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
     return give(v, v->mcg_status);
 }
 
-static bool mcg_status_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+static enum vmx_quick mcg_status_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
 {
     v->mcg_status = value & 7;
-    return true;
+    return VMX_QUICK_SKIP;
 }
 
-static bool misc_enable_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick misc_enable_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
     return give(v, v->misc_enable);
 }
 
-static bool misc_enable_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+static enum vmx_quick misc_enable_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
 {
     v->misc_enable = (v->misc_enable & ~MISC_ENABLE_GUEST) | (value & MISC_ENABLE_GUEST);
-    return true;
+    return VMX_QUICK_SKIP;
 }
 
-static bool debugctl_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick debugctl_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
     return give(v, vmread(VMCS_GUEST_DEBUGCTL));
 }
 
-static bool debugctl_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+static enum vmx_quick debugctl_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
 {
     if (value & ~DEBUGCTL_GUEST)
-        return false;
+        return VMX_QUICK_NOT;
     vmwrite(VMCS_GUEST_DEBUGCTL, value);
-    return true;
+    return VMX_QUICK_SKIP;
 }
 
-static bool efer_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick efer_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
     return give(v, vmx_efer(v));
 }
 
-static bool efer_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+static enum vmx_quick efer_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
 {
-    return vmx_set_efer(v, value);
+    return skip_if(vmx_set_efer(v, value));
 }
 
 /* No supervisor state components are offered. */
-static bool xss_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+static enum vmx_quick xss_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
 {
-    return value == 0;
+    return skip_if(value == 0);
 }
 
 /* ------------------------------------------------------------------ memory types: stored only */
@@ -168,34 +192,34 @@ static bool mtrr_type_valid(uint64_t type)
     return type == 0 || type == 1 || (type >= 4 && type <= 6);
 }
 
-static bool mtrr_cap_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick mtrr_cap_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
     return give(v, MTRR_CAP_VALUE);
 }
 
-static bool mtrr_variable_read(struct vmx_vcpu *v, uint32_t msr)
+static enum vmx_quick mtrr_variable_read(struct vmx_vcpu *v, uint32_t msr)
 {
     unsigned n = (msr - MSR_MTRR_PHYS_BASE0) / 2;
 
     return give(v, msr % 2 ? v->mtrr_mask[n] : v->mtrr_base[n]);
 }
 
-static bool mtrr_variable_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
+static enum vmx_quick mtrr_variable_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
 {
     unsigned n = (msr - MSR_MTRR_PHYS_BASE0) / 2;
 
     if (value >> cpuid_phys_bits(v->vm))
-        return false;
+        return VMX_QUICK_NOT;
     if (msr % 2) {
         if (value & 0x7ff)
-            return false;
+            return VMX_QUICK_NOT;
         v->mtrr_mask[n] = value;
-        return true;
+        return VMX_QUICK_SKIP;
     }
     if ((value & 0xf00) || !mtrr_type_valid(value & 0xff))
-        return false;
+        return VMX_QUICK_NOT;
     v->mtrr_base[n] = value;
-    return true;
+    return VMX_QUICK_SKIP;
 }
 
 static unsigned mtrr_fixed_index(uint32_t msr)
@@ -205,31 +229,31 @@ static unsigned mtrr_fixed_index(uint32_t msr)
                                        : 3 + msr - MSR_MTRR_FIX_4K_0;
 }
 
-static bool mtrr_fixed_read(struct vmx_vcpu *v, uint32_t msr)
+static enum vmx_quick mtrr_fixed_read(struct vmx_vcpu *v, uint32_t msr)
 {
     return give(v, v->mtrr_fixed[mtrr_fixed_index(msr)]);
 }
 
-static bool mtrr_fixed_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
+static enum vmx_quick mtrr_fixed_write(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
 {
     for (unsigned i = 0; i < 8; i++)
         if (!mtrr_type_valid(value >> 8 * i & 0xff))
-            return false;
+            return VMX_QUICK_NOT;
     v->mtrr_fixed[mtrr_fixed_index(msr)] = value;
-    return true;
+    return VMX_QUICK_SKIP;
 }
 
-static bool mtrr_def_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
+static enum vmx_quick mtrr_def_read(struct vmx_vcpu *v, UNUSED uint32_t msr)
 {
     return give(v, v->mtrr_def_type);
 }
 
-static bool mtrr_def_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
+static enum vmx_quick mtrr_def_write(struct vmx_vcpu *v, UNUSED uint32_t msr, uint64_t value)
 {
     if ((value & ~(MTRR_DEF_ENABLE | MTRR_DEF_FIXED | 0xff)) || !mtrr_type_valid(value & 0xff))
-        return false;
+        return VMX_QUICK_NOT;
     v->mtrr_def_type = value;
-    return true;
+    return VMX_QUICK_SKIP;
 }
 
 /* Sorted by first, but for the one that stands for MSRs that there are not. */
@@ -237,7 +261,7 @@ static const struct msr_entry msr_table[] = {
     {0, 0, no_read, no_write},
     {MSR_TSC, MSR_TSC, tsc_read, tsc_write},
     {MSR_PLATFORM_ID, MSR_PLATFORM_ID, read_zero, no_write},
-    {MSR_APIC_BASE, MSR_APIC_BASE, apic_read, apic_write},
+    {MSR_APIC_BASE, MSR_APIC_BASE, apic_base_read, apic_write},
     {MSR_TSC_ADJUST, MSR_TSC_ADJUST, tsc_adjust_read, tsc_adjust_write},
     {MSR_UCODE_REV, MSR_UCODE_REV, ucode_read, ucode_write},
     {MSR_MTRR_CAP, MSR_MTRR_CAP, mtrr_cap_read, no_write},
@@ -250,8 +274,10 @@ static const struct msr_entry msr_table[] = {
     {MSR_MTRR_FIX_16K_0, MSR_MTRR_FIX_16K_1, mtrr_fixed_read, mtrr_fixed_write},
     {MSR_MTRR_FIX_4K_0, MSR_MTRR_FIX_4K_0 + 7, mtrr_fixed_read, mtrr_fixed_write},
     {MSR_MTRR_DEF_TYPE, MSR_MTRR_DEF_TYPE, mtrr_def_read, mtrr_def_write},
-    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, apic_read, apic_write},
-    {MSR_X2APIC, MSR_X2APIC + 0xff, apic_read, apic_write},
+    {MSR_TSC_DEADLINE, MSR_TSC_DEADLINE, apic_read, apic_deadline_write},
+    {MSR_X2APIC, MSR_X2APIC_ICR - 1, apic_read, apic_write},
+    {MSR_X2APIC_ICR, MSR_X2APIC_ICR, apic_read, apic_icr_write},
+    {MSR_X2APIC_ICR + 1, MSR_X2APIC + 0xff, apic_read, apic_write},
     {MSR_XSS, MSR_XSS, read_zero, xss_write},
     {MSR_EFER, MSR_EFER, efer_read, efer_write},
 };
@@ -288,11 +314,6 @@ static const struct msr_entry *find_quick(uint32_t msr)
     return (const void *)((uintptr_t)msr_table + quick_msrs[msr]);
 }
 
-static enum vmx_quick skip_if(bool done)
-{
-    return done ? VMX_QUICK_SKIP : VMX_QUICK_NOT;
-}
-
 static uint64_t given(const struct vmx_vcpu *v)
 {
     return (uint32_t)v->regs[REG_RAX] | v->regs[REG_RDX] << 32;
@@ -302,22 +323,21 @@ enum vmx_quick msr_read_quick(struct vmx_vcpu *v)
 {
     uint32_t msr = (uint32_t)v->regs[REG_RCX];
 
-    return unlikely(msr >= QUICK_MSRS) ? VMX_QUICK_NOT : skip_if(find_quick(msr)->read(v, msr));
+    return unlikely(msr >= QUICK_MSRS) ? VMX_QUICK_NOT : find_quick(msr)->read(v, msr);
 }
 
 enum vmx_quick msr_write_quick(struct vmx_vcpu *v)
 {
     uint32_t msr = (uint32_t)v->regs[REG_RCX];
 
-    return unlikely(msr >= QUICK_MSRS) ? VMX_QUICK_NOT
-                                       : skip_if(find_quick(msr)->write(v, msr, given(v)));
+    return unlikely(msr >= QUICK_MSRS) ? VMX_QUICK_NOT : find_quick(msr)->write(v, msr, given(v));
 }
 
 void msr_read_exit(struct vmx_vcpu *v)
 {
     uint32_t msr = (uint32_t)v->regs[REG_RCX];
 
-    if (find(msr)->read(v, msr))
+    if (find(msr)->read(v, msr) == VMX_QUICK_SKIP)
         vmx_skip(v);
     else
         vmx_inject_gp(v);
@@ -327,7 +347,7 @@ void msr_write_exit(struct vmx_vcpu *v)
 {
     uint32_t msr = (uint32_t)v->regs[REG_RCX];
 
-    if (find(msr)->write(v, msr, given(v)))
+    if (find(msr)->write(v, msr, given(v)) == VMX_QUICK_SKIP)
         vmx_skip(v);
     else
         vmx_inject_gp(v);

@@ -156,8 +156,6 @@ void vmx_set_preemption(struct vmx_vcpu *v, uint64_t host_tsc)
 {
     uint64_t now, ticks = 0;
 
-    if (!vmx_has_pin(PIN_PREEMPTION_TIMER))
-        return;
     now = rdtsc();
     if (host_tsc > now)
         ticks = (host_tsc - now) >> vmx_caps.preemption_shift;

@@ -72,6 +72,9 @@ struct vmx_client {
     /* MSRs of the APIC (base, deadline, x2APIC); false: #GP. */
     bool (*apic_msr_read)(struct vmx_vcpu *v, uint32_t msr, uint64_t *value);
     bool (*apic_msr_write)(struct vmx_vcpu *v, uint32_t msr, uint64_t value);
+    /* Those that are written all the time: the TSC deadline and x2APIC's ICR (false: #GP). */
+    void (*apic_deadline)(struct vmx_vcpu *v, uint64_t tsc);
+    bool (*apic_icr)(struct vmx_vcpu *v, uint64_t value);
     /* CR8, where the CPU has no TPR shadow: the task priority's upper four bits. */
     uint64_t (*cr8_read)(struct vmx_vcpu *v);
     void (*cr8_write)(struct vmx_vcpu *v, uint64_t value);
@@ -163,6 +166,7 @@ struct vmx_vcpu {
     uint32_t proc, proc2, pin; /* current control words */
     uint64_t tsc_offset;       /* guest TSC = host TSC + this */
     uint64_t tsc_adjust;
+    const uint64_t *apic_base; /* what RDMSR of IA32_APIC_BASE gives; the owner's */
     uint64_t preempt_deadline; /* what the preemption timer is set for (host TSC) */
     bool timed;                /* exits go through vmx_exit_timed */
     uint64_t exit_tsc;         /* while accounting: host TSC at the last exit */
@@ -280,7 +284,7 @@ static inline uint64_t vmx_guest_tsc(const struct vmx_vcpu *v)
     return rdtsc() + v->tsc_offset;
 }
 void vmx_set_tsc_offset(struct vmx_vcpu *v, uint64_t offset);
-/* Arms the preemption timer, where there is one, to leave the guest at this host TSC. */
+/* Arms the preemption timer, which there must be, to leave the guest at this host TSC. */
 void vmx_set_preemption(struct vmx_vcpu *v, uint64_t host_tsc);
 
 /* ---- APIC virtualisation ---- */
