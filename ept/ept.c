@@ -239,6 +239,44 @@ int ept_map(struct ept *e, gpa_t gpa, mpn_t mpn, unsigned order, enum ept_kind k
     return 0;
 }
 
+bool ept_find_hole(const struct ept *e, gpa_t gpa, struct ept_hole *hole)
+{
+    unsigned level;
+
+    if (gpa.v >= EPT_LIMIT)
+        return false;
+    hole->entry = walk(e, gpa, 0, &level);
+    hole->order = 9 * level;
+    return *hole->entry == 0;
+}
+
+/* Tables are missing on the way down. */
+static __attribute__((noinline)) int fill_below(struct ept *e, gpa_t gpa, unsigned order,
+                                                enum ept_kind kind, uint64_t value)
+{
+    int error = 0;
+    uint64_t *entry = walk_create(e, gpa, order / 9, &error);
+
+    if (entry == NULL)
+        return error;
+    e->pages[kind] += 1ul << order;
+    entry_set(entry, value);
+    return 0;
+}
+
+int ept_fill(struct ept *e, const struct ept_hole *hole, gpa_t gpa, mpn_t mpn, unsigned order,
+             enum ept_kind kind, unsigned access, unsigned type)
+{
+    uint64_t value = leaf(mpn, order, kind, access, type);
+
+    ASSERT(order <= hole->order && *hole->entry == 0);
+    if (unlikely(order != hole->order))
+        return fill_below(e, gpa, order, kind, value);
+    e->pages[kind] += 1ul << order;
+    entry_set(hole->entry, value);
+    return 0;
+}
+
 mpn_t ept_unmap(struct ept *e, gpa_t gpa, unsigned order, enum ept_kind left, uint64_t payload)
 {
     unsigned level;

@@ -86,6 +86,20 @@ uint64_t ept_pointer(const struct ept *e);
 
 struct ept_mapping ept_lookup(const struct ept *e, gpa_t gpa);
 
+/* Where a page that is absent would be mapped: good until something changes the tables. */
+struct ept_hole {
+    uint64_t *entry;
+    unsigned order; /* of the hole */
+};
+/* False: gpa is not absent (or beyond EPT_LIMIT). */
+MUST_CHECK bool ept_find_hole(const struct ept *e, gpa_t gpa, struct ept_hole *hole);
+/*
+ * ept_map into a hole, which must be at least of that order, without looking again what is there.
+ * gpa is the start of what is mapped, aligned to the order. 0 or E_NOMEM (no table).
+ */
+MUST_CHECK int ept_fill(struct ept *e, const struct ept_hole *hole, gpa_t gpa, mpn_t mpn,
+                        unsigned order, enum ept_kind kind, unsigned access, unsigned type);
+
 /*
  * Maps 2^order pages at gpa, which must be absent (or unmapped of another kind). gpa and mpn are
  * aligned to the order. E_NOMEM (no table), E_EXIST (something is mapped in the range), E_INVAL

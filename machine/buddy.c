@@ -4,7 +4,8 @@
 
 /* ------------------------------------------------------------ free lists */
 
-static void push(struct buddy *b, uint32_t at, unsigned order, bool clean)
+/* Onto its list; counted by the caller. */
+static inline void push_uncounted(struct buddy *b, uint32_t at, unsigned order, bool clean)
 {
     struct frame *f = &b->frames[at];
     uint32_t *head = &b->heads[clean][order];
@@ -17,8 +18,27 @@ static void push(struct buddy *b, uint32_t at, unsigned order, bool clean)
     if (*head != BUDDY_NONE)
         b->frames[*head].prev = at;
     *head = at;
+    b->filled[clean] |= 1u << order;
+}
+
+static void push(struct buddy *b, uint32_t at, unsigned order, bool clean)
+{
+    push_uncounted(b, at, order, clean);
     if (clean)
         b->stats.clean += BIT(order);
+}
+
+/* The first of a list that is not empty; counted by the caller. */
+static inline uint32_t pop_uncounted(struct buddy *b, unsigned order, bool clean)
+{
+    uint32_t *head = &b->heads[clean][order], at = *head;
+
+    *head = b->frames[at].next;
+    if (*head != BUDDY_NONE)
+        b->frames[*head].prev = BUDDY_NONE;
+    else
+        b->filled[clean] &= ~(1u << order);
+    return at;
 }
 
 static void unlink(struct buddy *b, uint32_t at)
@@ -31,6 +51,8 @@ static void unlink(struct buddy *b, uint32_t at)
         b->heads[f->clean][f->order] = f->next;
     if (f->next != BUDDY_NONE)
         b->frames[f->next].prev = f->prev;
+    else if (f->prev == BUDDY_NONE)
+        b->filled[f->clean] &= ~(1u << f->order);
     if (f->clean)
         b->stats.clean -= BIT(f->order);
     f->order = BUDDY_INSIDE;
@@ -59,7 +81,7 @@ static void push_merged(struct buddy *b, uint32_t at, unsigned order, bool clean
 }
 
 /* The first frame speaks for the whole block: those inside it only say that they are. */
-static void set_owner(struct buddy *b, uint32_t at, unsigned order, enum frame_owner owner)
+static inline void set_owner(struct buddy *b, uint32_t at, unsigned order, enum frame_owner owner)
 {
     b->frames[at] = (struct frame){.owner = (uint8_t)owner, .order = (uint8_t)order};
     b->stats.by_owner[owner] += BIT(order);
@@ -111,16 +133,19 @@ void buddy_add(struct buddy *b, uint32_t start, uint32_t end, enum frame_owner o
 
 /* ------------------------------------------------------------ allocating */
 
-/* The smallest sufficient block; of two of a size, the one whose cleanliness is wanted. */
-static uint32_t find(const struct buddy *b, unsigned order, bool want_clean)
+/*
+ * The smallest order that has a block of at least order, and which of two of a size: the one whose
+ * cleanliness is wanted. BUDDY_ORDERS: there is none.
+ */
+static inline unsigned find(const struct buddy *b, unsigned order, bool want_clean, bool *clean)
 {
-    for (; order < BUDDY_ORDERS; order++) {
-        if (b->heads[want_clean][order] != BUDDY_NONE)
-            return b->heads[want_clean][order];
-        if (b->heads[!want_clean][order] != BUDDY_NONE)
-            return b->heads[!want_clean][order];
-    }
-    return BUDDY_NONE;
+    uint32_t any = (b->filled[0] | b->filled[1]) >> order;
+
+    if (unlikely(any == 0))
+        return BUDDY_ORDERS;
+    order += (unsigned)__builtin_ctz(any);
+    *clean = b->filled[want_clean] >> order & 1 ? want_clean : !want_clean;
+    return order;
 }
 
 /* Cuts the free block at to 2^order frames, which belong to nobody then. */
@@ -149,7 +174,7 @@ static bool merge_mixed_order(struct buddy *b, unsigned order, unsigned want)
         if (is_free_block(b, other, order)) {
             unlink(b, at);
             push_merged(b, at, order, false);
-            if (find(b, want, false) != BUDDY_NONE)
+            if ((b->filled[0] | b->filled[1]) >> want != 0)
                 return true;
         }
         at = next;
@@ -157,7 +182,7 @@ static bool merge_mixed_order(struct buddy *b, unsigned order, unsigned want)
     return false;
 }
 
-static bool merge_mixed(struct buddy *b, unsigned want)
+static __attribute__((noinline)) bool merge_mixed(struct buddy *b, unsigned want)
 {
     for (unsigned order = 0; order < want; order++)
         if (merge_mixed_order(b, order, want))
@@ -168,16 +193,26 @@ static bool merge_mixed(struct buddy *b, unsigned want)
 uint32_t buddy_alloc(struct buddy *b, unsigned order, enum frame_owner owner, bool want_clean,
                      bool *clean)
 {
+    unsigned have;
+    bool is_clean = want_clean;
     uint32_t at;
 
     ASSERT(order <= FRAME_ORDER_1G && owner > FRAME_FREE);
-    at = find(b, order, want_clean);
-    if (at == BUDDY_NONE && b->stats.free >= BIT(order) && merge_mixed(b, order))
-        at = find(b, order, want_clean);
-    if (at == BUDDY_NONE)
-        return BUDDY_NONE;
-    *clean = b->frames[at].clean;
-    carve(b, at, order);
+    have = find(b, order, want_clean, &is_clean);
+    if (unlikely(have == BUDDY_ORDERS)) {
+        if (b->stats.free < BIT(order) || !merge_mixed(b, order))
+            return BUDDY_NONE;
+        have = find(b, order, want_clean, &is_clean);
+    }
+    *clean = is_clean;
+    at = pop_uncounted(b, have, is_clean);
+    while (have > order) {
+        have--;
+        push_uncounted(b, at + (uint32_t)BIT(have), have, is_clean);
+    }
+    b->stats.clean -= is_clean ? BIT(order) : 0;
+    b->stats.free -= BIT(order);
+    b->stats.by_owner[FRAME_FREE] -= BIT(order);
     set_owner(b, at, order, owner);
     return at;
 }
@@ -230,6 +265,7 @@ static void audit_lists(const struct buddy *b)
         for (unsigned order = 0; order < BUDDY_ORDERS; order++) {
             uint32_t prev = BUDDY_NONE;
 
+            ASSERT((b->filled[c] >> order & 1) == (b->heads[c][order] != BUDDY_NONE));
             for (uint32_t at = b->heads[c][order]; at != BUDDY_NONE; at = b->frames[at].next) {
                 const struct frame *f = &b->frames[at];
                 uint32_t other = at ^ (uint32_t)BIT(order);

@@ -17,7 +17,8 @@
 struct buddy {
     struct frame *frames; /* entry n is frame n */
     uint32_t n;
-    uint32_t heads[2][BUDDY_ORDERS]; /* free lists: not clean, clean */
+    uint32_t heads[2][32]; /* free lists by order: not clean, clean */
+    uint32_t filled[2];    /* bit n: heads[][n] is not empty */
     struct frame_stats stats;
 };
 

@@ -151,6 +151,22 @@ void frame_init(void)
 
 /* ------------------------------------------------------------ the allocator */
 
+mpn_t frame_alloc_as_is(unsigned order, enum frame_owner owner, bool *clean)
+{
+    uint32_t at;
+
+    spin_lock(&lock);
+    at = buddy_alloc(&buddy, order, owner, true, clean);
+    spin_unlock(&lock);
+    return at == BUDDY_NONE ? MPN_NONE : MPN(at);
+}
+
+static __attribute__((noinline)) mpn_t cleared(mpn_t mpn, unsigned order)
+{
+    memset(mpn_ptr(mpn), 0, PAGE_SIZE << order);
+    return mpn;
+}
+
 mpn_t frame_alloc(unsigned order, enum frame_owner owner, unsigned flags)
 {
     bool clean = false;
@@ -159,11 +175,9 @@ mpn_t frame_alloc(unsigned order, enum frame_owner owner, unsigned flags)
     spin_lock(&lock);
     at = buddy_alloc(&buddy, order, owner, flags & FRAME_ZERO, &clean);
     spin_unlock(&lock);
-    if (at == BUDDY_NONE)
+    if (unlikely(at == BUDDY_NONE))
         return MPN_NONE;
-    if ((flags & FRAME_ZERO) && !clean)
-        memset(mpn_ptr(MPN(at)), 0, PAGE_SIZE << order);
-    return MPN(at);
+    return (flags & FRAME_ZERO) && !clean ? cleared(MPN(at), order) : MPN(at);
 }
 
 void frame_free(mpn_t mpn, unsigned order)
@@ -223,6 +237,12 @@ struct frame_stats frame_stats(void)
     s = buddy.stats;
     spin_unlock(&lock);
     return s;
+}
+
+bool frame_plenty(unsigned part)
+{
+    return __atomic_load_n(&buddy.stats.free, __ATOMIC_RELAXED) >= buddy.stats.total >>
+           __builtin_ctz(part);
 }
 
 /* Every clean block's first words are looked at: all of them would take too long. */

@@ -57,6 +57,8 @@ struct frame_stats {
  * block. Any CPU; takes the allocator's lock.
  */
 mpn_t frame_alloc(unsigned order, enum frame_owner owner, unsigned flags);
+/* The same without clearing: *clean says whether it is known to be zero, which is preferred. */
+mpn_t frame_alloc_as_is(unsigned order, enum frame_owner owner, bool *clean);
 /* Gives back a block exactly as it was got, or a part of it after frame_split. */
 void frame_free(mpn_t mpn, unsigned order);
 /* Makes 2^order single frames of an allocated block, which are then freed one by one. */
@@ -66,6 +68,8 @@ struct frame *frame_get(mpn_t mpn);
 /* Clears up to pages free pages that are not known to be clean; returns how many it cleared. */
 uint64_t frame_scrub(uint64_t pages);
 struct frame_stats frame_stats(void);
+/* Whether at least one part in so many (a power of two) of the memory is free. No lock. */
+bool frame_plenty(unsigned part);
 /* Recounts every frame and free list; asserts that they agree. */
 void frame_audit(void);
 

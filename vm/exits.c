@@ -67,9 +67,7 @@ static void ept_fault(struct vmx_vcpu *v, gpa_t gpa, unsigned access)
 
 static bool ept_touch(struct vmx_vcpu *v, gpa_t gpa)
 {
-    struct vm *vm = vcpu_of(v)->vm;
-
-    return likely(vm_is_ram(vm, gpa)) && likely(vm_populate(vm, gpa));
+    return vm_populate(vcpu_of(v)->vm, gpa);
 }
 
 /* ------------------------------------------------------------------ local APIC */

@@ -39,16 +39,65 @@ static void release(UNUSED void *opaque, enum ept_kind kind, mpn_t mpn, unsigned
         frame_free(mpn, order);
 }
 
+/*
+ * How many frames a VM takes at a time: more than one only while there is plenty, and then no more
+ * than a part in SPARE_PART of its memory.
+ */
+#define SPARE_PART      512
+#define SPARE_ORDER_MAX 6
+
+static unsigned spare_order(const struct vm *vm)
+{
+    uint64_t pages = vm->config.memory / PAGE_SIZE / SPARE_PART;
+
+    if (pages == 0 || !frame_plenty(PLENTY_PART))
+        return FRAME_ORDER_4K;
+    return MIN(63 - (unsigned)__builtin_clzl(pages), (unsigned)SPARE_ORDER_MAX);
+}
+
+static bool spare_refill(struct vm *vm)
+{
+    unsigned order = spare_order(vm);
+    struct vm_spare *s = &vm->spare;
+
+    s->next = frame_alloc_as_is(order, FRAME_GUEST, &s->clean);
+    if (mpn_is_none(s->next) && order > 0) {
+        order = FRAME_ORDER_4K;
+        s->next = frame_alloc_as_is(order, FRAME_GUEST, &s->clean);
+    }
+    if (mpn_is_none(s->next))
+        return false;
+    frame_get(s->next)->vm = vm->id;
+    frame_get(s->next)->ppn = UINT64_MAX; /* nowhere yet */
+    if (order > 0)
+        frame_split(s->next, order);
+    s->left = 1u << order;
+    return true;
+}
+
+static inline mpn_t spare_take(struct vm *vm)
+{
+    struct vm_spare *s = &vm->spare;
+    mpn_t mpn = s->next;
+
+    s->next.v++;
+    s->left--;
+    return mpn;
+}
+
 void vm_memory_destroy(struct vm *vm)
 {
     ept_destroy(&vm->ept, release, NULL);
+    while (vm->spare.left > 0)
+        frame_free(spare_take(vm), FRAME_ORDER_4K);
 }
 
 static const struct guest_region *find_region(const struct vm *vm, gpa_t gpa)
 {
-    for (unsigned i = 0; i < vm->nr_regions; i++)
-        if (gpa.v - vm->regions[i].start.v < vm->regions[i].size)
-            return &vm->regions[i];
+    /* From the end: what is below 1 MiB is the first and the smallest. */
+    for (const struct guest_region *r = vm->regions + vm->nr_regions; r-- > vm->regions;)
+        if (gpa.v - r->start.v < r->size)
+            return r;
     return NULL;
 }
 
@@ -57,57 +106,64 @@ bool vm_is_ram(const struct vm *vm, gpa_t gpa)
     return find_region(vm, gpa) != NULL;
 }
 
-static bool plenty(void)
-{
-    struct frame_stats s = frame_stats();
-
-    return s.free >= s.total / PLENTY_PART;
-}
-
-/* Maps fresh zeroed memory of that order around gpa. */
-static int map_fresh(struct vm *vm, gpa_t gpa, unsigned order)
-{
-    gpa_t start = GPA(ALIGN_DOWN(gpa.v, PAGE_SIZE << order));
-    mpn_t mpn = frame_alloc(order, FRAME_GUEST, FRAME_ZERO);
-    int error;
-
-    if (mpn_is_none(mpn))
-        return E_NOMEM;
-    frame_get(mpn)->vm = vm->id;
-    frame_get(mpn)->ppn = gpa_ppn(start).v;
-    error = ept_map(&vm->ept, start, mpn, order, EPT_PRIVATE, EPT_RWX, EPT_TYPE_WB);
-    if (error != 0)
-        frame_free(mpn, order);
-    return error;
-}
-
 static bool fits_large(const struct vm *vm, const struct guest_region *r, gpa_t gpa)
 {
     uint64_t start = ALIGN_DOWN(gpa.v, LARGE_SIZE);
 
     return vm->ept.caps.large_2m && start >= r->start.v &&
-           start + LARGE_SIZE <= r->start.v + r->size && plenty();
+           start + LARGE_SIZE <= r->start.v + r->size && frame_plenty(PLENTY_PART);
+}
+
+/* Puts 2^order frames behind gpa; they go back when there is no memory for a table. */
+static inline bool fill(struct vm *vm, const struct ept_hole *hole, gpa_t gpa, mpn_t mpn,
+                        unsigned order)
+{
+    gpa_t start = GPA(ALIGN_DOWN(gpa.v, PAGE_SIZE << order));
+    struct frame *f = frame_get(mpn);
+
+    if (ept_fill(&vm->ept, hole, start, mpn, order, EPT_PRIVATE, EPT_RWX, EPT_TYPE_WB) != 0) {
+        frame_free(mpn, order);
+        return false;
+    }
+    f->vm = vm->id;
+    f->ppn = gpa_ppn(start).v;
+    return true;
+}
+
+static inline bool fill_large(struct vm *vm, const struct ept_hole *hole, gpa_t gpa)
+{
+    mpn_t mpn = frame_alloc(FRAME_ORDER_2M, FRAME_GUEST, FRAME_ZERO);
+
+    return !mpn_is_none(mpn) && fill(vm, hole, gpa, mpn, EPT_ORDER_2M);
+}
+
+static bool fill_small(struct vm *vm, const struct ept_hole *hole, gpa_t gpa)
+{
+    mpn_t mpn;
+
+    if (unlikely(vm->spare.left == 0) && !spare_refill(vm))
+        return false;
+    mpn = spare_take(vm);
+    if (unlikely(!vm->spare.clean))
+        memset(mpn_ptr(mpn), 0, PAGE_SIZE);
+    return fill(vm, hole, gpa, mpn, EPT_ORDER_4K);
 }
 
 bool vm_populate(struct vm *vm, gpa_t gpa)
 {
     const struct guest_region *r = find_region(vm, gpa);
-    struct ept_mapping m;
-    int error = 0;
+    struct ept_hole hole;
+    bool done = true; /* another vCPU may have been first */
 
-    ASSERT(r != NULL);
+    if (unlikely(r == NULL))
+        return false;
     spin_lock(&vm->ept.lock);
-    m = ept_lookup(&vm->ept, gpa);
-    /* Another vCPU may have been first. */
-    if (m.kind == EPT_ABSENT) {
-        error = E_NOMEM;
-        if (m.order >= EPT_ORDER_2M && fits_large(vm, r, gpa))
-            error = map_fresh(vm, gpa, EPT_ORDER_2M);
-        if (error != 0)
-            error = map_fresh(vm, gpa, EPT_ORDER_4K);
-    }
+    if (likely(ept_find_hole(&vm->ept, gpa, &hole)))
+        done =
+            (hole.order >= EPT_ORDER_2M && fits_large(vm, r, gpa) && fill_large(vm, &hole, gpa)) ||
+            fill_small(vm, &hole, gpa);
     spin_unlock(&vm->ept.lock);
-    return error == 0;
+    return done;
 }
 
 /* The page behind everything that is not there. Made when first needed, never given back. */

@@ -62,6 +62,13 @@ enum vm_end {
     VM_END_CRASH,
 };
 
+/* Frames in a row that a VM has taken ahead, so that a page can be given in a few steps. */
+struct vm_spare {
+    mpn_t next;
+    unsigned left;
+    bool clean; /* all zero */
+};
+
 enum vm_state { VM_RUNNING, VM_STOPPED };
 
 /* Bytes for the guest that its UART could not take yet. */
@@ -101,6 +108,7 @@ struct vm {
     struct machine machine;
     struct device_host host;
     struct guest_memory memory;
+    struct vm_spare spare; /* under ept.lock */
     struct vm_firmware firmware;
     struct guest_region regions[GUEST_MAX_REGIONS];
     unsigned nr_regions;
@@ -158,7 +166,7 @@ int vm_memory_init(struct vm *vm);
 void vm_memory_destroy(struct vm *vm);
 /* Whether gpa is RAM of this VM. */
 bool vm_is_ram(const struct vm *vm, gpa_t gpa);
-/* Puts memory behind gpa, which is RAM; false when the machine has none left. */
+/* Puts memory behind gpa; false when that is not RAM, or the machine has none left. */
 MUST_CHECK bool vm_populate(struct vm *vm, gpa_t gpa);
 /* The EPT's generation has changed: no vCPU enters again without having seen that. */
 void vm_ept_changed(struct ept *ept);
