@@ -67,7 +67,7 @@ static uint64_t lapic_page_read(struct vcpu *c, unsigned offset, unsigned size)
     return (offset & 0xc) != 0 ? 0 : size >= 8 ? v : v & (BIT(8 * size) - 1);
 }
 
-static uint64_t device_read(struct vcpu *c, gpa_t gpa, unsigned size)
+uint64_t vm_device_read(struct vcpu *c, gpa_t gpa, unsigned size)
 {
     uint64_t v;
 
@@ -80,7 +80,7 @@ static uint64_t device_read(struct vcpu *c, gpa_t gpa, unsigned size)
     return v;
 }
 
-static void device_write(struct vcpu *c, gpa_t gpa, unsigned size, uint64_t value)
+void vm_device_write(struct vcpu *c, gpa_t gpa, unsigned size, uint64_t value)
 {
     unsigned offset = gpa.v % PAGE_SIZE;
 
@@ -106,7 +106,7 @@ static void copy_from_device(struct vcpu *c, gpa_t gpa, uint8_t *data, unsigned 
 {
     while (n > 0) {
         unsigned unit = device_unit(gpa, n);
-        uint64_t v = device_read(c, gpa, unit);
+        uint64_t v = vm_device_read(c, gpa, unit);
 
         memcpy(data, &v, unit);
         gpa.v += unit;
@@ -122,7 +122,7 @@ static void copy_to_device(struct vcpu *c, gpa_t gpa, const uint8_t *data, unsig
         uint64_t v = 0;
 
         memcpy(&v, data, unit);
-        device_write(c, gpa, unit, v);
+        vm_device_write(c, gpa, unit, v);
         gpa.v += unit;
         data += unit;
         n -= unit;

@@ -46,13 +46,9 @@ static void port_string(struct vmx_vcpu *v, UNUSED const struct vmx_io *io)
 
 /* ------------------------------------------------------------------ memory */
 
-/* The linear address is valid, and the access was to the page itself, not to a page table. */
-#define QUALIFICATION_LINEAR (BIT(7) | BIT(8))
-
-static void ept_fault(struct vmx_vcpu *v, gpa_t gpa, unsigned access)
+static void ept_fault(struct vmx_vcpu *v, gpa_t gpa, unsigned access, bool linear)
 {
     struct vcpu *c = vcpu_of(v);
-    uint64_t q;
 
     if (likely(vm_is_ram(c->vm, gpa))) {
         if (unlikely(!vm_populate(c->vm, gpa)))
@@ -61,22 +57,32 @@ static void ept_fault(struct vmx_vcpu *v, gpa_t gpa, unsigned access)
     }
     if (access == EPT_READ && vm_map_void(c->vm, gpa))
         return;
-    q = vmread(VMCS_EXIT_QUALIFICATION);
-    emulation_run(c, (q & QUALIFICATION_LINEAR) == QUALIFICATION_LINEAR ? &gpa : NULL);
+    if (!linear || vmx_event_queued(v) || !device_mov(c, gpa, UINT32_MAX))
+        emulation_run(c, linear ? &gpa : NULL);
 }
 
-static bool ept_touch(struct vmx_vcpu *v, gpa_t gpa)
+/* Option ROMs' place is searched word by word: the long way maps it. */
+static bool ept_quick(struct vmx_vcpu *v, gpa_t gpa, bool linear)
 {
-    return vm_populate(vcpu_of(v)->vm, gpa);
+    struct vcpu *c = vcpu_of(v);
+
+    return vm_populate(c->vm, gpa) ||
+           (linear && gpa.v >= GUEST_LOW_RAM_MAX && device_mov(c, gpa, VMX_QUICK_REGISTERS));
 }
 
 /* ------------------------------------------------------------------ local APIC */
 
-static void apic_access(struct vmx_vcpu *v, UNUSED unsigned offset, UNUSED bool write)
+static void apic_access(struct vmx_vcpu *v, unsigned offset, bool linear)
 {
     gpa_t gpa = GPA(GUEST_LAPIC_BASE);
 
-    emulation_run(vcpu_of(v), &gpa);
+    if (!linear || vmx_event_queued(v) || !device_mov(vcpu_of(v), GPA(gpa.v + offset), UINT32_MAX))
+        emulation_run(vcpu_of(v), &gpa);
+}
+
+static bool apic_quick(struct vmx_vcpu *v, unsigned offset)
+{
+    return device_mov(vcpu_of(v), GPA(GUEST_LAPIC_BASE + offset), VMX_QUICK_REGISTERS);
 }
 
 static void apic_written(struct vmx_vcpu *v, unsigned offset)
@@ -257,8 +263,9 @@ const struct vmx_client vm_client = {
     .port_write = port_write,
     .port_string = port_string,
     .ept_fault = ept_fault,
-    .ept_touch = ept_touch,
+    .ept_quick = ept_quick,
     .apic_access = apic_access,
+    .apic_quick = apic_quick,
     .apic_written = apic_written,
     .apic_eoi = apic_eoi_exit,
     .apic_tpr_lowered = apic_tpr_lowered,

@@ -15,6 +15,7 @@
 #include "machine/percpu.h"
 #include "sched/group.h"
 #include "vm/config.h"
+#include "vm/device_mov.h"
 #include "vm/firmware_files.h"
 #include "vm/load.h"
 #include "vmx/vcpu.h"
@@ -53,6 +54,7 @@ struct vcpu {
      */
     uint64_t apic_deadline;
     struct timer apic_timer;
+    struct mov_site mov_sites[MOV_SITES];
 };
 
 enum vm_end {
@@ -230,6 +232,10 @@ MUST_CHECK bool walk_translate(struct vcpu *c, gva_t gva, enum walk_access acces
                                gpa_t *gpa, struct walk_fault *fault);
 
 /* ---- emulation.c ---- */
+
+/* A register of a device, the local APIC's page included; size 1, 2, 4 or 8, aligned. */
+uint64_t vm_device_read(struct vcpu *c, gpa_t gpa, unsigned size);
+void vm_device_write(struct vcpu *c, gpa_t gpa, unsigned size, uint64_t value);
 
 /* Emulates the instruction at RIP; gpa: the device access that made it exit, at linear. */
 void emulation_run(struct vcpu *c, const gpa_t *gpa);

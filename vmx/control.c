@@ -58,7 +58,7 @@ static void set_efer(struct vmx_vcpu *v, uint64_t efer)
         entry |= ENTRY_GUEST_64;
     vmwrite(VMCS_GUEST_EFER, efer);
     vmwrite(VMCS_ENTRY_CONTROLS, entry);
-    (void)v;
+    v->long_mode = efer & EFER_LMA;
 }
 
 static void write_cr0_fields(uint64_t value)

@@ -282,7 +282,7 @@ align 8
     dq %%vmcall
 %elif %%reason == EXIT_IO || %%reason == EXIT_RDMSR || %%reason == EXIT_WRMSR || \
       %%reason == EXIT_EPT_VIOLATION || %%reason == EXIT_PREEMPTION_TIMER || \
-      %%reason == EXIT_APIC_WRITE
+      %%reason == EXIT_APIC_WRITE || %%reason == EXIT_APIC_ACCESS
     dq %%quick
 %else
     dq %%full

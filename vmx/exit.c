@@ -239,11 +239,24 @@ static void exit_tpr(struct vmx_vcpu *v)
 #define APIC_ACCESS_OFFSET(q) ((unsigned)((q)&0xfff))
 #define APIC_ACCESS_TYPE(q)   ((q) >> 12 & 0xf)
 
+#define APIC_ACCESS_LINEAR_WRITE 1 /* the types above are not those of an instruction's operand */
+
 static void exit_apic_access(struct vmx_vcpu *v)
 {
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
 
-    v->client->apic_access(v, APIC_ACCESS_OFFSET(q), APIC_ACCESS_TYPE(q) == 1);
+    v->client->apic_access(v, APIC_ACCESS_OFFSET(q),
+                           APIC_ACCESS_TYPE(q) <= APIC_ACCESS_LINEAR_WRITE);
+}
+
+static enum vmx_quick quick_apic_access(struct vmx_vcpu *v)
+{
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+
+    if (unlikely(vmread(VMCS_IDT_VECTORING_INFO) & EVENT_VALID) ||
+        APIC_ACCESS_TYPE(q) > APIC_ACCESS_LINEAR_WRITE)
+        return VMX_QUICK_NOT;
+    return v->client->apic_quick(v, APIC_ACCESS_OFFSET(q)) ? VMX_QUICK_DONE : VMX_QUICK_NOT;
 }
 
 static void exit_apic_write(struct vmx_vcpu *v)
@@ -264,6 +277,9 @@ static void exit_eoi(struct vmx_vcpu *v)
 
 #define EPT_NMI_UNBLOCKED BIT(12)
 
+/* The linear address is valid, and the access was to the page itself, not to a page table. */
+#define EPT_LINEAR (BIT(7) | BIT(8))
+
 static void exit_ept_violation(struct vmx_vcpu *v)
 {
     uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
@@ -272,17 +288,20 @@ static void exit_ept_violation(struct vmx_vcpu *v)
     if (unlikely(q & EPT_NMI_UNBLOCKED) && !vmx_event_queued(v))
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
                 vmread(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCKING_NMI);
-    v->client->ept_fault(v, GPA(vmread(VMCS_GUEST_PHYSICAL_ADDRESS)), q & EPT_RWX);
+    v->client->ept_fault(v, GPA(vmread(VMCS_GUEST_PHYSICAL_ADDRESS)), q & EPT_RWX,
+                         (q & EPT_LINEAR) == EPT_LINEAR);
 }
 
-/* A page of RAM that is touched for the first time needs no register. */
 static enum vmx_quick quick_ept_violation(struct vmx_vcpu *v)
 {
-    if (unlikely(vmread(VMCS_IDT_VECTORING_INFO) & EVENT_VALID) ||
-        unlikely(vmread(VMCS_EXIT_QUALIFICATION) & EPT_NMI_UNBLOCKED))
+    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
+
+    if (unlikely(vmread(VMCS_IDT_VECTORING_INFO) & EVENT_VALID) || unlikely(q & EPT_NMI_UNBLOCKED))
         return VMX_QUICK_NOT;
-    return v->client->ept_touch(v, GPA(vmread(VMCS_GUEST_PHYSICAL_ADDRESS))) ? VMX_QUICK_DONE
-                                                                             : VMX_QUICK_NOT;
+    return v->client->ept_quick(v, GPA(vmread(VMCS_GUEST_PHYSICAL_ADDRESS)),
+                                (q & EPT_LINEAR) == EPT_LINEAR)
+               ? VMX_QUICK_DONE
+               : VMX_QUICK_NOT;
 }
 
 static void exit_ept_misconfig(struct vmx_vcpu *v)
@@ -312,6 +331,7 @@ const vmx_quick_fn vmx_quick_exits[EXIT_TABLE_SIZE] = {
     [EXIT_WRMSR] = msr_write_quick,
     [EXIT_EPT_VIOLATION] = quick_ept_violation,
     [EXIT_PREEMPTION_TIMER] = quick_preemption,
+    [EXIT_APIC_ACCESS] = quick_apic_access,
     [EXIT_APIC_WRITE] = quick_apic_write,
 };
 

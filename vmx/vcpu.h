@@ -60,12 +60,19 @@ struct vmx_client {
     void (*port_write)(struct vmx_vcpu *v, uint16_t port, unsigned size, uint32_t value);
     /* INS or OUTS: to be emulated whole; RIP has not been advanced. */
     void (*port_string)(struct vmx_vcpu *v, const struct vmx_io *io);
-    /* access: EPT_READ, EPT_WRITE, EPT_EXEC as attempted. RIP has not been advanced. */
-    void (*ept_fault)(struct vmx_vcpu *v, gpa_t gpa, unsigned access);
-    /* Puts memory behind gpa, if that is RAM without; false: nothing was done. */
-    bool (*ept_touch)(struct vmx_vcpu *v, gpa_t gpa);
-    /* An access to the APIC page that the CPU did not virtualise. RIP has not been advanced. */
-    void (*apic_access)(struct vmx_vcpu *v, unsigned offset, bool write);
+    /*
+     * access: EPT_READ, EPT_WRITE, EPT_EXEC as attempted; linear: by an instruction, to gpa itself
+     * and not to a page table on the way. RIP has not been advanced.
+     */
+    void (*ept_fault)(struct vmx_vcpu *v, gpa_t gpa, unsigned access, bool linear);
+    /*
+     * The short ways of ept_fault and of apic_access: of the registers only those in
+     * VMX_QUICK_REGISTERS are stored. False: nothing was done.
+     */
+    bool (*ept_quick)(struct vmx_vcpu *v, gpa_t gpa, bool linear);
+    bool (*apic_quick)(struct vmx_vcpu *v, unsigned offset);
+    /* The same of the APIC page, for what the CPU does not virtualise. */
+    void (*apic_access)(struct vmx_vcpu *v, unsigned offset, bool linear);
     void (*apic_written)(struct vmx_vcpu *v, unsigned offset);
     void (*apic_eoi)(struct vmx_vcpu *v, uint8_t vector);
     void (*apic_tpr_lowered)(struct vmx_vcpu *v);
@@ -107,6 +114,10 @@ struct vmx_vm {
     bool virtual_apic;    /* APIC virtualisation is in use */
     struct cpuid_table *cpuid;
 };
+
+#define VMX_QUICK_REGISTERS                                                                   \
+    (BIT(REG_RAX) | BIT(REG_RCX) | BIT(REG_RDX) | BIT(REG_RSI) | BIT(REG_RDI) | BIT(REG_R8) | \
+     BIT(REG_R9) | BIT(REG_R10) | BIT(REG_R11))
 
 #define MTRR_VARIABLE 8
 #define MTRR_FIXED    11
@@ -161,6 +172,7 @@ struct vmx_vcpu {
     uint16_t vpid;
     int loaded_on;             /* CPU whose VMCS cache holds it, or -1 */
     bool current;              /* loaded: FPU, MSRs and VMCS are on its CPU now */
+    bool long_mode;            /* EFER.LMA */
     bool io_breakpoints;       /* CR4.DE: DR7 may ask for them */
     bool nmi_pending;          /* one NMI waits (further ones merge, as on hardware) */
     uint32_t proc, proc2, pin; /* current control words */
