@@ -219,12 +219,13 @@ static inline bool send_plain(struct lapic *l, uint32_t icr, uint32_t dest)
 bool lapic_icr_to_self(const struct lapic *l, uint64_t icr)
 {
     const uint32_t *levels = (const uint32_t *)(const void *)l->pending_eoi_levels;
-    uint8_t vector = (uint8_t)icr;
-    unsigned word = vector / 32;
+    unsigned word = (uint8_t)icr / 32;
 
-    return ((icr ^ TO_SELF << ICR_SHORTHAND_SHIFT) & ~(uint64_t)(LVT_VECTOR | ICR_ASSERT)) == 0 &&
-           vector >= LAPIC_FIRST_VECTOR && lapic_x2apic(l) && takes_fixed(l) &&
-           !((l->page[LAPIC_TMR / 4 + 4 * word] | levels[word]) >> (vector % 32) & 1);
+    if (unlikely((icr ^ TO_SELF << ICR_SHORTHAND_SHIFT) & ~(uint64_t)(LVT_VECTOR | ICR_ASSERT)) ||
+        unlikely((uint8_t)icr < LAPIC_FIRST_VECTOR) || unlikely(!lapic_x2apic(l)) ||
+        unlikely(!takes_fixed(l)))
+        return false;
+    return !((l->page[LAPIC_TMR / 4 + 4 * word] | levels[word]) & 1u << icr % 32);
 }
 
 void lapic_send_ipi(struct lapic *l, uint32_t icr, uint32_t dest)

@@ -142,7 +142,8 @@ void frame_init(void)
     if (at == UINT64_MAX)
         fatal("no memory for the frame table (%lu KiB)", size / 1024);
     memset(hpa_ptr(HPA(at)), 0, size);
-    buddy_init(&buddy, hpa_ptr(HPA(at)), n);
+    frame_entries = hpa_ptr(HPA(at));
+    buddy_init(&buddy, frame_entries, n);
     for (unsigned i = 0; i < boot_free.n; i++)
         buddy_add(&buddy, (uint32_t)(boot_free.ranges[i].start >> PAGE_SHIFT),
                   (uint32_t)(boot_free.ranges[i].end >> PAGE_SHIFT), FRAME_FREE);
@@ -150,6 +151,8 @@ void frame_init(void)
 }
 
 /* ------------------------------------------------------------ the allocator */
+
+struct frame *frame_entries;
 
 mpn_t frame_alloc_as_is(unsigned order, enum frame_owner owner, bool *clean)
 {

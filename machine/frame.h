@@ -65,6 +65,12 @@ void frame_free(mpn_t mpn, unsigned order);
 void frame_split(mpn_t mpn, unsigned order);
 /* The entry of a frame, or NULL when mpn is beyond the table. */
 struct frame *frame_get(mpn_t mpn);
+/* The same without a check, for a frame that was just allocated. */
+extern struct frame *frame_entries;
+static inline struct frame *frame_entry(mpn_t mpn)
+{
+    return &frame_entries[mpn.v];
+}
 /* Clears up to pages free pages that are not known to be clean; returns how many it cleared. */
 uint64_t frame_scrub(uint64_t pages);
 struct frame_stats frame_stats(void);

@@ -37,12 +37,21 @@ static inline bool still_there(const struct vcpu *c, const struct mov_site *s, u
     if (unlikely(s->rip != rip) || unlikely(s->generation != c->vm->ept.generation) ||
         unlikely(s->cr3 != vmread(VMCS_GUEST_CR3)) || unlikely(!long_mode(c)))
         return false;
-    if (s->code[0] != s->bytes[0] || s->code[1] != s->bytes[1])
-        return false;
-    for (unsigned i = 0; i < s->levels; i++)
-        if (unlikely(*s->slot[i] != s->entry[i]))
-            return false;
-    return true;
+    return likely(s->code[0] == s->bytes[0]) && likely(s->code[1] == s->bytes[1]) &&
+           likely(*s->slot[0] == s->entry[0]) && likely(*s->slot[1] == s->entry[1]) &&
+           likely(*s->slot[2] == s->entry[2]) && likely(*s->slot[3] == s->entry[3]);
+}
+
+/* One entry on the way, for its own level and, as it may be the last one, for those below. */
+static bool note_entry(struct mov_site *s, unsigned level, const uint64_t *slot)
+{
+    uint64_t entry = slot == NULL ? 0 : __atomic_load_n(slot, __ATOMIC_RELAXED);
+
+    for (unsigned i = 0; i <= level; i++) {
+        s->slot[i] = slot;
+        s->entry[i] = entry;
+    }
+    return entry & PTE_PRESENT;
 }
 
 /* The way to the code at rip, noted in the site. False: it is not an ordinary one. */
@@ -52,16 +61,12 @@ static bool walk_to_code(struct vcpu *c, struct mov_site *s, uint64_t rip)
 
     for (unsigned level = LEVELS - 1;; level--) {
         unsigned shift = PAGE_SHIFT + 9 * level;
-        const uint64_t *slot = vm_pointer(c->vm, GPA(table + (rip >> shift & 511) * 8));
 
-        if (slot == NULL || table < LOWEST_CODE)
+        if (table < LOWEST_CODE ||
+            !note_entry(s, level, vm_pointer(c->vm, GPA(table + (rip >> shift & 511) * 8))))
             return false;
-        s->slot[s->levels] = slot;
-        s->entry[s->levels] = __atomic_load_n(slot, __ATOMIC_RELAXED);
-        table = s->entry[s->levels] & PTE_ADDR;
-        if (!(s->entry[s->levels++] & PTE_PRESENT))
-            return false;
-        if (level > 0 && (level > 2 || !(s->entry[s->levels - 1] & PTE_LARGE)))
+        table = s->entry[level] & PTE_ADDR;
+        if (level > 0 && (level > 2 || !(s->entry[level] & PTE_LARGE)))
             continue;
         within = BIT(shift) - 1;
         table = (table & ~within) | (rip & within);
@@ -117,8 +122,7 @@ static bool note_instruction(struct mov_site *s)
 /* The instruction and what is compared of it must lie within one page. */
 static bool learn(struct vcpu *c, struct mov_site *s, uint64_t rip)
 {
-    s->levels = 0;
-    s->rip = UINT64_MAX;
+    s->rip = UINT64_MAX; /* empty: not canonical */
     if (!long_mode(c) || rip % PAGE_SIZE > PAGE_SIZE - sizeof(s->bytes))
         return false;
     s->generation = c->vm->ept.generation;
@@ -155,14 +159,12 @@ static inline void set_register(struct vcpu *c, const struct mov_site *s, uint64
         *(uint8_t *)reg = (uint8_t)value;
 }
 
-static inline void load(struct vcpu *c, const struct mov_site *s, gpa_t gpa)
+static inline void loaded(struct vcpu *c, const struct mov_site *s, uint64_t value)
 {
-    uint64_t value = vm_device_read(c, gpa, s->size);
-
     set_register(c, s, s->kind == MOV_LOAD_SIGNED ? sign_extended(value, s->size) : value);
 }
 
-static inline void store(struct vcpu *c, const struct mov_site *s, gpa_t gpa)
+static inline uint64_t to_store(const struct vcpu *c, const struct mov_site *s)
 {
     uint64_t value = c->vmx.regs[s->reg];
 
@@ -170,7 +172,7 @@ static inline void store(struct vcpu *c, const struct mov_site *s, gpa_t gpa)
         value = s->imm;
     else if (s->kind == MOV_STORE_HIGH)
         value >>= 8;
-    vm_device_write(c, gpa, s->size, value & (UINT64_MAX >> (64 - 8 * s->size)));
+    return value & (UINT64_MAX >> (64 - 8 * s->size));
 }
 
 static inline void go_on(struct vcpu *c, uint64_t next)
@@ -182,19 +184,44 @@ static inline void go_on(struct vcpu *c, uint64_t next)
     vmx_finish(&c->vmx, next, rflags);
 }
 
-bool device_mov(struct vcpu *c, gpa_t gpa, uint32_t registers)
+/* The instruction at rip, if it is one of ours and goes to a naturally aligned register. */
+static inline const struct mov_site *find_site(struct vcpu *c, uint64_t rip, uint64_t address,
+                                               uint32_t registers)
 {
-    uint64_t rip = vmread(VMCS_GUEST_RIP);
     struct mov_site *s = &c->mov_sites[rip % MOV_SITES];
 
     if (unlikely(!still_there(c, s, rip)) && !learn(c, s, rip))
-        return false;
-    if (unlikely(!(registers & BIT(s->reg))) || unlikely(gpa.v % s->size != 0))
+        return NULL;
+    return likely(registers & BIT(s->reg)) && likely((address & (s->size - 1u)) == 0) ? s : NULL;
+}
+
+bool device_mov(struct vcpu *c, gpa_t gpa, uint32_t registers)
+{
+    uint64_t rip = vmread(VMCS_GUEST_RIP);
+    const struct mov_site *s = find_site(c, rip, gpa.v, registers);
+
+    if (unlikely(s == NULL))
         return false;
     if (s->kind < MOV_STORE)
-        load(c, s, gpa);
+        loaded(c, s, vm_device_read(c, gpa, s->size));
     else
-        store(c, s, gpa);
+        vm_device_write(c, gpa, s->size, to_store(c, s));
+    go_on(c, rip + s->length);
+    return true;
+}
+
+/* What nearly all accesses are: one whole register. Reading one's own APIC needs no lock. */
+bool device_mov_apic(struct vcpu *c, unsigned offset, uint32_t registers)
+{
+    uint64_t rip = vmread(VMCS_GUEST_RIP);
+    const struct mov_site *s = find_site(c, rip, offset, registers);
+
+    if (unlikely(s == NULL) || s->size != 4)
+        return false;
+    if (s->kind < MOV_STORE)
+        loaded(c, s, offset % 16 == 0 ? lapic_read(c->lapic, offset) : 0);
+    else
+        vm_device_write(c, GPA(GUEST_LAPIC_BASE + offset), 4, to_store(c, s));
     go_on(c, rip + s->length);
     return true;
 }

@@ -19,7 +19,7 @@ struct mov_site {
     uint64_t generation;  /* of the EPT: the pointers below are good while it stays */
     uint64_t bytes[2];    /* the instruction and what follows it */
     const uint64_t *code; /* where they are; not aligned */
-    unsigned levels;      /* page-table entries: 2 to 4; 0: the site is empty */
+    /* Page-table entries by level; those below a large page's are the same one again. */
     const uint64_t *slot[4];
     uint64_t entry[4];
     uint8_t length, kind; /* of the instruction; kind: enum mov_kind */
@@ -37,5 +37,7 @@ struct mov_site {
  * nothing was done.
  */
 MUST_CHECK bool device_mov(struct vcpu *c, gpa_t gpa, uint32_t registers);
+/* The same for the vCPU's own APIC page, which the CPU has found to be what was accessed. */
+MUST_CHECK bool device_mov_apic(struct vcpu *c, unsigned offset, uint32_t registers);
 
 #endif

@@ -65,9 +65,11 @@ static void ept_fault(struct vmx_vcpu *v, gpa_t gpa, unsigned access, bool linea
 static bool ept_quick(struct vmx_vcpu *v, gpa_t gpa, bool linear)
 {
     struct vcpu *c = vcpu_of(v);
+    const struct guest_region *r = vm_region(c->vm, gpa);
 
-    return vm_populate(c->vm, gpa) ||
-           (linear && gpa.v >= GUEST_LOW_RAM_MAX && device_mov(c, gpa, VMX_QUICK_REGISTERS));
+    if (likely(r != NULL))
+        return vm_populate_region(c->vm, r, gpa);
+    return linear && gpa.v >= GUEST_LOW_RAM_MAX && device_mov(c, gpa, VMX_QUICK_REGISTERS);
 }
 
 /* ------------------------------------------------------------------ local APIC */
@@ -82,7 +84,7 @@ static void apic_access(struct vmx_vcpu *v, unsigned offset, bool linear)
 
 static bool apic_quick(struct vmx_vcpu *v, unsigned offset)
 {
-    return device_mov(vcpu_of(v), GPA(GUEST_LAPIC_BASE + offset), VMX_QUICK_REGISTERS);
+    return device_mov_apic(vcpu_of(v), offset, VMX_QUICK_REGISTERS);
 }
 
 static void apic_written(struct vmx_vcpu *v, unsigned offset)
@@ -154,15 +156,19 @@ static void apic_deadline(struct vmx_vcpu *v, uint64_t tsc)
     spin_unlock(&vm->lock);
 }
 
-/* An IPI to itself concerns nobody else, and where the CPU delivers it is two bits. */
+/*
+ * An IPI to itself concerns nobody else, and where the CPU delivers it is two bits, as long as
+ * nothing else is requested or in service. For IF see hold_back in vcpu.c.
+ */
 static bool apic_icr(struct vmx_vcpu *v, uint64_t value)
 {
     struct vcpu *c = vcpu_of(v);
     bool ok;
 
-    if (likely(lapic_icr_to_self(c->lapic, value)) && c->vm->vmx.virtual_apic &&
-        vmx_request_alone(v, (uint8_t)value)) {
+    if (likely(c->lapic->virtual_delivery) && likely(lapic_icr_to_self(c->lapic, value)) &&
+        (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) && vmread(VMCS_GUEST_INTERRUPT_STATUS) == 0) {
         lapic_request(c->lapic, (uint32_t)value);
+        vmwrite(VMCS_GUEST_INTERRUPT_STATUS, (uint8_t)value);
         return true;
     }
     spin_lock(&c->vm->lock);

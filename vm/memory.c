@@ -92,20 +92,6 @@ void vm_memory_destroy(struct vm *vm)
         frame_free(spare_take(vm), FRAME_ORDER_4K);
 }
 
-static const struct guest_region *find_region(const struct vm *vm, gpa_t gpa)
-{
-    /* From the end: what is below 1 MiB is the first and the smallest. */
-    for (const struct guest_region *r = vm->regions + vm->nr_regions; r-- > vm->regions;)
-        if (gpa.v - r->start.v < r->size)
-            return r;
-    return NULL;
-}
-
-bool vm_is_ram(const struct vm *vm, gpa_t gpa)
-{
-    return find_region(vm, gpa) != NULL;
-}
-
 static bool fits_large(const struct vm *vm, const struct guest_region *r, gpa_t gpa)
 {
     uint64_t start = ALIGN_DOWN(gpa.v, LARGE_SIZE);
@@ -119,7 +105,7 @@ static inline bool fill(struct vm *vm, const struct ept_hole *hole, gpa_t gpa, m
                         unsigned order)
 {
     gpa_t start = GPA(ALIGN_DOWN(gpa.v, PAGE_SIZE << order));
-    struct frame *f = frame_get(mpn);
+    struct frame *f = frame_entry(mpn);
 
     if (ept_fill(&vm->ept, hole, start, mpn, order, EPT_PRIVATE, EPT_RWX, EPT_TYPE_WB) != 0) {
         frame_free(mpn, order);
@@ -149,14 +135,11 @@ static bool fill_small(struct vm *vm, const struct ept_hole *hole, gpa_t gpa)
     return fill(vm, hole, gpa, mpn, EPT_ORDER_4K);
 }
 
-bool vm_populate(struct vm *vm, gpa_t gpa)
+bool vm_populate_region(struct vm *vm, const struct guest_region *r, gpa_t gpa)
 {
-    const struct guest_region *r = find_region(vm, gpa);
     struct ept_hole hole;
     bool done = true; /* another vCPU may have been first */
 
-    if (unlikely(r == NULL))
-        return false;
     spin_lock(&vm->ept.lock);
     if (likely(ept_find_hole(&vm->ept, gpa, &hole)))
         done =

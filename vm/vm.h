@@ -166,10 +166,28 @@ const void *vm_module(const char *name, size_t *size);
 
 int vm_memory_init(struct vm *vm);
 void vm_memory_destroy(struct vm *vm);
-/* Whether gpa is RAM of this VM. */
-bool vm_is_ram(const struct vm *vm, gpa_t gpa);
-/* Puts memory behind gpa; false when that is not RAM, or the machine has none left. */
-MUST_CHECK bool vm_populate(struct vm *vm, gpa_t gpa);
+/* The RAM of this VM that gpa lies in, or NULL. */
+static inline const struct guest_region *vm_region(const struct vm *vm, gpa_t gpa)
+{
+    /* From the end: what is below 1 MiB is the first and the smallest. */
+    for (const struct guest_region *r = vm->regions + vm->nr_regions; r-- > vm->regions;)
+        if (gpa.v - r->start.v < r->size)
+            return r;
+    return NULL;
+}
+static inline bool vm_is_ram(const struct vm *vm, gpa_t gpa)
+{
+    return vm_region(vm, gpa) != NULL;
+}
+/* Puts memory behind gpa, which lies in r; false when the machine has none left. */
+MUST_CHECK bool vm_populate_region(struct vm *vm, const struct guest_region *r, gpa_t gpa);
+/* Likewise; false also when gpa is not RAM. */
+MUST_CHECK static inline bool vm_populate(struct vm *vm, gpa_t gpa)
+{
+    const struct guest_region *r = vm_region(vm, gpa);
+
+    return r != NULL && vm_populate_region(vm, r, gpa);
+}
 /* The EPT's generation has changed: no vCPU enters again without having seen that. */
 void vm_ept_changed(struct ept *ept);
 /*
