@@ -239,11 +239,20 @@ static void pause_loop(struct vmx_vcpu *v)
     vcpu_request(vcpu_of(v), REQUEST_YIELD);
 }
 
-/* Call 0 does nothing and returns 0, at any privilege level: it measures the way in and out. */
+/*
+ * Calls for benchmarks, at any privilege level; both return 0. 0 does nothing: it measures the way
+ * in and out. 1 yields: others who wait for this CPU go first.
+ */
+enum call { CALL_NOTHING, CALL_YIELD };
+
 static bool vmcall(struct vmx_vcpu *v)
 {
-    if (v->regs[REG_RAX] != 0)
+    uint64_t call = v->regs[REG_RAX];
+
+    if (call > CALL_YIELD)
         return false;
+    if (call == CALL_YIELD)
+        vcpu_request(vcpu_of(v), REQUEST_YIELD);
     v->regs[REG_RAX] = 0;
     return true;
 }
