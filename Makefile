@@ -28,9 +28,9 @@ CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-stack-protector -fno-pic -fno-pi
           -Wframe-larger-than=2048 $(WARN) -I.
 # On the way of the cheapest exits every instruction counts: no frame pointers there. RBP is left
 # alone, so that backtraces only skip these functions.
-HOT := machine/buddy machine/frame ept/ept vmx/exit vmx/msr vm/exits vm/device_mov vm/emulation vm/vcpu vm/memory \
-       devices/bus devices/pic devices/uart devices/lapic devices/lapic_irq devices/lapic_ipi \
-       devices/lapic_timer
+HOT := machine/buddy machine/frame ept/ept vmx/exit vmx/msr vm/exits vm/device_mov \
+       vm/emulation vm/vcpu vm/memory devices/bus devices/pic devices/uart devices/lapic \
+       devices/lapic_irq devices/lapic_ipi devices/lapic_timer
 $(HOT:%=$(B)/%.o): CFLAGS += -fomit-frame-pointer -ffixed-rbp
 LDFLAGS := -nostdlib -static -z max-page-size=0x1000 -z noexecstack --build-id=none \
            -T boot/tithe.ld
