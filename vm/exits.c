@@ -12,15 +12,10 @@
 static uint32_t port_read(struct vmx_vcpu *v, uint16_t port, unsigned size)
 {
     struct vm *vm = vcpu_of(v)->vm;
-    const struct bus_port *at;
     uint32_t value;
 
     spin_lock(&vm->lock);
-    at = bus_port_at(vm->machine.ports, port);
-    if (likely(at->takes & size))
-        value = (uint32_t)at->range->ops->read(at->range->opaque, at->offset, size);
-    else
-        value = bus_port_read(vm->machine.bus, port, size);
+    value = vm_port_read(vm, port, size);
     spin_unlock(&vm->lock);
     return value;
 }
@@ -28,20 +23,16 @@ static uint32_t port_read(struct vmx_vcpu *v, uint16_t port, unsigned size)
 static void port_write(struct vmx_vcpu *v, uint16_t port, unsigned size, uint32_t value)
 {
     struct vm *vm = vcpu_of(v)->vm;
-    const struct bus_port *at;
 
     spin_lock(&vm->lock);
-    at = bus_port_at(vm->machine.ports, port);
-    if (likely(at->takes & size))
-        at->range->ops->write(at->range->opaque, at->offset, size, value);
-    else
-        bus_port_write(vm->machine.bus, port, size, value);
+    vm_port_write(vm, port, size, value);
     spin_unlock(&vm->lock);
 }
 
-static void port_string(struct vmx_vcpu *v, UNUSED const struct vmx_io *io)
+static void port_string(struct vmx_vcpu *v, const struct vmx_io *io)
 {
-    emulation_run(vcpu_of(v), NULL);
+    if (!port_string_run(vcpu_of(v), io))
+        emulation_run(vcpu_of(v), NULL);
 }
 
 /* ------------------------------------------------------------------ memory */

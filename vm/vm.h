@@ -249,6 +249,29 @@ struct walk_fault {
 MUST_CHECK bool walk_translate(struct vcpu *c, gva_t gva, enum walk_access access, bool implicit,
                                gpa_t *gpa, struct walk_fault *fault);
 
+/* ---- ports ---- */
+
+/* vm->lock is held. Of a value read, more bits than those of the size may be set. */
+static inline uint32_t vm_port_read(struct vm *vm, uint16_t port, unsigned size)
+{
+    const struct bus_port *at = bus_port_at(vm->machine.ports, port);
+
+    if (likely(at->takes & size))
+        return (uint32_t)at->range->ops->read(at->range->opaque, at->offset, size);
+    return bus_port_read(vm->machine.bus, port, size);
+}
+static inline void vm_port_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
+{
+    const struct bus_port *at = bus_port_at(vm->machine.ports, port);
+
+    if (likely(at->takes & size))
+        at->range->ops->write(at->range->opaque, at->offset, size, value);
+    else
+        bus_port_write(vm->machine.bus, port, size, value);
+}
+/* port_string.c: INS or OUTS in short; false: nothing was done, it is one for the emulator. */
+MUST_CHECK bool port_string_run(struct vcpu *c, const struct vmx_io *io);
+
 /* ---- emulation.c ---- */
 
 /* A register of a device, the local APIC's page included; size 1, 2, 4 or 8, aligned. */

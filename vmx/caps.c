@@ -218,6 +218,7 @@ static void control_words(void)
     if (VMX_BASIC_MEM_TYPE(basic) != EPT_TYPE_WB)
         fatal("this CPU wants its VMCS in memory that is not write-back");
     c->revision = basic & VMX_BASIC_REVISION;
+    c->string_io_info = basic & VMX_BASIC_STRING_IO;
     c->pin = NEGOTIATE(true_controls ? MSR_VMX_TRUE_PIN : MSR_VMX_PIN, pin_controls);
     c->proc = NEGOTIATE(true_controls ? MSR_VMX_TRUE_PROC : MSR_VMX_PROC, proc_controls);
     c->proc2 = NEGOTIATE(MSR_VMX_PROC2, proc2_controls);

@@ -15,6 +15,7 @@ struct vmx_caps {
     uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
     struct ept_caps ept;
     bool invept_single, invvpid_single;
+    bool string_io_info;       /* INS and OUTS come with address and segment */
     unsigned preemption_shift; /* the timer counts TSC >> shift */
     /* The whole of our APIC virtualisation, which is used together or not at all. */
     bool virtual_apic;

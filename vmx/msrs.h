@@ -27,6 +27,7 @@
 
 #define VMX_BASIC_REVISION      0x7fffffffull
 #define VMX_BASIC_MEM_TYPE(v)   ((v) >> 50 & 0xf)
+#define VMX_BASIC_STRING_IO     BIT(54) /* instruction information of INS and OUTS */
 #define VMX_BASIC_TRUE_CONTROLS BIT(55)
 #define VMX_MISC_PREEMPT_RATE   0x1full
 #define VMX_MISC_ACTIVITY_HLT   BIT(6)
