@@ -330,6 +330,61 @@ static void check_smap(void)
     write_cr4(read_cr4() & ~CR4_SMAP);
 }
 
+/* ------------------------------------------------------------------ code that reads a device */
+
+#define HOLE 0xd0000000ul /* nobody answers: ones */
+
+/* Instructions of one length at one place, which say apart what they read. */
+static const uint8_t load_32[] = {0x8b, 0x07, 0x90, RET}; /* mov eax, [rdi] */
+static const uint8_t load_8[] = {0x8a, 0x07, 0x90, RET};  /* mov al, [rdi] */
+static const uint8_t load_ah[] = {0x8a, 0x27, 0x90, RET}; /* mov ah, [rdi] */
+static const uint8_t load_sx[] = {0x0f, 0xbe, 0x07, RET}; /* movsx eax, byte [rdi] */
+
+static void put_code(volatile uint8_t *page, const uint8_t code[4])
+{
+    for (unsigned i = 0; i < 4; i++)
+        page[i] = code[i];
+}
+
+static uint64_t run_load(void)
+{
+    uint64_t rax = 0x1111111111111111, rdi = HOLE;
+
+    asm volatile("call *%2" : "+a"(rax), "+D"(rdi) : "r"(BASE) : "memory");
+    return rax;
+}
+
+/*
+ * A hypervisor that remembers what it has decoded must notice that it is no more what is there:
+ * other bytes, another page, another page table, another address space.
+ */
+static void check_device_code(void)
+{
+    tables((uint64_t)page_a | RW);
+    put_code(page_a, load_32);
+    put_code(page_b, load_8);
+    run_load();
+    CHECK_EQ("device-code", run_load(), 0xffffffff);
+    put_code(page_a, load_8);
+    CHECK_EQ("device-code-rewritten", run_load(), 0x11111111111111ff);
+    put_code(page_a, load_32);
+    CHECK_EQ("device-code-rewritten-back", run_load(), 0xffffffff);
+    pt[0] = (uint64_t)page_b | RW;
+    invlpg(at(0));
+    CHECK_EQ("device-code-other-page", run_load(), 0x11111111111111ff);
+    put_code(page_b, load_ah);
+    CHECK_EQ("device-code-high-byte", run_load(), 0x111111111111ff11);
+    put_code(page_b, load_sx);
+    CHECK_EQ("device-code-sign", run_load(), 0xffffffff);
+    for (unsigned i = 0; i < 512; i++)
+        pdpt[i] = 0;
+    put_code(page_a, load_32);
+    pt[0] = (uint64_t)page_a | RW;
+    pdpt[0] = (uint64_t)pd | RW;
+    write_cr3(read_cr3());
+    CHECK_EQ("device-code-other-table", run_load(), 0xffffffff);
+}
+
 void guest_main(void)
 {
     check_group(check_sizes);
@@ -342,4 +397,5 @@ void guest_main(void)
     check_group(check_pcid);
     check_group(check_smep);
     check_group(check_smap);
+    check_group(check_device_code);
 }
