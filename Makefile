@@ -21,11 +21,13 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes 
         -Wundef -Wpointer-arith -Wwrite-strings -Wimplicit-fallthrough
 # No SSE: guest vector state stays in the registers across exits. Paths are kept out of the
 # objects, so that the same sources give the same bytes wherever they are built.
+# Set by build/count, see below.
+DEFINES :=
 CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
           -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-omit-frame-pointer \
           -momit-leaf-frame-pointer -mpreferred-stack-boundary=3 \
           -fno-strict-aliasing -fno-asynchronous-unwind-tables -ffile-prefix-map=$(CURDIR)=. \
-          -Wframe-larger-than=2048 $(WARN) -I.
+          -Wframe-larger-than=2048 $(WARN) -I. $(DEFINES)
 # On the way of the cheapest exits every instruction counts: no frame pointers there. RBP is left
 # alone, so that backtraces only skip these functions.
 HOT := machine/buddy machine/frame ept/ept vmx/exit vmx/msr vm/exits vm/device_mov \
@@ -48,7 +50,8 @@ $(B)/%.o: %.c Makefile | need-build
 $(B)/%.asm.o: %.asm $(B)/offsets.inc Makefile | need-build
 	@mkdir -p $(@D)
 	@echo "  NASM  $<"
-	@$(NASM) -f elf64 -g -F dwarf -I . -I $(B)/ -w+error -MD $(@:.o=.d) -MP -o $@ $<
+	@$(NASM) -f elf64 -g -F dwarf -I . -I $(B)/ -w+error $(DEFINES) -MD $(@:.o=.d) -MP \
+	    -o $@ $<
 
 # Struct offsets for assembly, taken from the compiler: boot/offsets.c names them.
 $(B)/offsets.inc: boot/offsets.c Makefile | need-build
@@ -78,6 +81,14 @@ $(B)/tithe.elf: $(OBJS) $(B)/symbols-1.o boot/tithe.ld scripts/check-image
 	@echo "  LD    $@"
 	@ld $(LDFLAGS) -o $@ $(OBJS) $(B)/symbols-1.o
 	@scripts/check-image $@
+
+# The same sources, with every VMREAD and VMWRITE counted: for bench/run. That make knows what is
+# to be done.
+ifeq ($(DEFINES),)
+.PHONY: $(B)/count/tithe.elf
+$(B)/count/tithe.elf: $(B)/tithe.elf
+	@$(MAKE) --no-print-directory B=$(B)/count DEFINES=-DVMX_COUNT_FIELDS $@
+endif
 
 $(B)/tithe.iso: $(B)/tithe.elf boot/grub.cfg scripts/make-iso
 	@echo "  ISO   $@"

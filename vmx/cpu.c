@@ -23,6 +23,20 @@ void vmcs_fail(const char *instruction, uint64_t operand)
           operand, error);
 }
 
+#ifdef VMX_COUNT_FIELDS
+struct vmcs_accesses vmcs_accesses;
+
+struct vmcs_accesses vmcs_counted(void)
+{
+    return vmcs_accesses;
+}
+#else
+struct vmcs_accesses vmcs_counted(void)
+{
+    return (struct vmcs_accesses){0};
+}
+#endif
+
 void vmcs_clear(hpa_t vmcs)
 {
     __asm__ goto("vmclear %0\n\tjbe %l[fail]" : : "m"(vmcs.v) : "cc", "memory" : fail);

@@ -263,17 +263,28 @@ static uint64_t cr4_for(const struct cpuid_table *t)
 /* "TitheTithe  ", and the highest leaf. */
 static const struct cpuid_regs signature = {HYPERVISOR + 1, 0x68746954, 0x74695465, 0x20206568};
 
-#define ACCOUNT_TOTAL UINT32_MAX
+#define ACCOUNT_TOTAL  UINT32_MAX
+#define ACCOUNT_FIELDS (UINT32_MAX - 1)
+
+static struct cpuid_regs leaf_fields(void)
+{
+    struct vmcs_accesses counted = vmcs_counted();
+
+    return (struct cpuid_regs){.eax = (uint32_t)counted.reads, .ebx = (uint32_t)counted.writes};
+}
 
 /*
  * Leaf 40000001h tells a vCPU what its own exits have cost so far, for benchmarks. Subleaf n: EAX
  * is the number of exits with basic reason n. Subleaf FFFFFFFFh: EDX:EAX all exits, ECX:EBX the
- * TSC ticks between exits and entries (0 unless accounting is on).
+ * TSC ticks between exits and entries (0 unless accounting is on). Subleaf FFFFFFFEh: EAX VMREADs,
+ * EBX VMWRITEs on all CPUs (0 but in the build that counts them).
  */
 static struct cpuid_regs leaf_account(const struct vmx_vcpu *v, uint32_t subleaf)
 {
     uint64_t total = 0;
 
+    if (subleaf == ACCOUNT_FIELDS)
+        return leaf_fields();
     if (subleaf != ACCOUNT_TOTAL)
         return (struct cpuid_regs){.eax =
                                        subleaf < EXIT_TABLE_SIZE ? (uint32_t)v->exits[subleaf] : 0};

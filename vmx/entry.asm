@@ -95,10 +95,29 @@ failed:
 
 ; ---- building blocks, with RSP at the registers ----
 
+; struct vmcs_accesses (vmcs.h); the flags' old values are lost
+%ifdef VMX_COUNT_FIELDS
+extern vmcs_accesses
+%define COUNT_READ  lock inc qword [vmcs_accesses]
+%define COUNT_WRITE lock inc qword [vmcs_accesses + 8]
+%else
+%define COUNT_READ
+%define COUNT_WRITE
+%endif
+
 ; %1, %2 (one register's 32- and 64-bit name) = VMCS field %3
 %macro READ_FIELD 3
+    COUNT_READ
     mov %1, %3
     vmread %2, %2
+    jbe failed
+%endmacro
+
+; VMCS field %3 = %4, with %1, %2 as scratch
+%macro WRITE_FIELD 4
+    COUNT_WRITE
+    mov %1, %3
+    vmwrite %2, %4
     jbe failed
 %endmacro
 
@@ -129,9 +148,7 @@ failed:
     READ_FIELD %1, %2, VMCS_GUEST_INTERRUPTIBILITY
     test %1, BLOCKING_SHADOWS
     jnz %5
-    mov %1, VMCS_GUEST_RIP
-    vmwrite %2, %4
-    jbe failed
+    WRITE_FIELD %1, %2, VMCS_GUEST_RIP, %4
 %endmacro
 
 ; Calls the C side of the accounting; keeps RBX, RBP, R12 to R15 and the register area as stored.

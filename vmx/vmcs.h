@@ -36,10 +36,28 @@ VMCS_FIELDS(VMCS_DEFINE)
 /* A VMX instruction failed where it cannot: panic with the VM-instruction error. */
 NORETURN void vmcs_fail(const char *instruction, uint64_t operand);
 
+/*
+ * In the build that counts (make build/count/tithe.elf) every VMREAD and VMWRITE of all CPUs goes
+ * in here; entry.asm knows that reads come first. A build of its own, as counting costs more than
+ * the access.
+ */
+struct vmcs_accesses {
+    uint64_t reads, writes;
+};
+#ifdef VMX_COUNT_FIELDS
+extern struct vmcs_accesses vmcs_accesses;
+#define VMCS_COUNT(what) ((void)__atomic_fetch_add(&vmcs_accesses.what, 1, __ATOMIC_RELAXED))
+#else
+#define VMCS_COUNT(what) ((void)0)
+#endif
+/* What has been counted so far; 0 where nothing is. */
+struct vmcs_accesses vmcs_counted(void);
+
 static inline uint64_t vmcs_read_raw(uint32_t encoding)
 {
     uint64_t v;
 
+    VMCS_COUNT(reads);
     __asm__ volatile goto("vmread %1, %0\n\tjbe %l[fail]"
                           : "=r"(v)
                           : "r"((uint64_t)encoding)
@@ -52,6 +70,7 @@ fail:
 
 static inline void vmcs_write_raw(uint32_t encoding, uint64_t v)
 {
+    VMCS_COUNT(writes);
     __asm__ goto("vmwrite %0, %1\n\tjbe %l[fail]"
                  :
                  : "r"(v), "r"((uint64_t)encoding)
