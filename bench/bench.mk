@@ -23,9 +23,9 @@ $(BENCH_ELF): $(BENCH_OBJS) $(GUEST_LIB) bench/guest/bench.ld
 -include $(BENCH_OBJS:.o=.d)
 
 .PHONY: bench test-budgets
-bench: $(BENCH_ELF) $(B)/tithe.elf | need-bench need-run-bochs
+bench: $(BENCH_ELF) $(B)/tithe.elf $(B)/count/tithe.elf | need-bench need-run-bochs
 	@bench/run
-test-budgets: $(BENCH_ELF) $(B)/tithe.elf | need-bench need-run-bochs
+test-budgets: $(BENCH_ELF) $(B)/tithe.elf $(B)/count/tithe.elf | need-bench need-run-bochs
 	@bench/run --check
 
 # The same guest under other hypervisors. PEER=NAME: one of them only.

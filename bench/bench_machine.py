@@ -10,9 +10,11 @@ import time
 sys.dont_write_bytecode = True
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "scripts"))
-from tithe_iso import BUILD, tithe_iso  # noqa: E402
+from tithe_iso import BUILD, TITHE_ELF, tithe_iso  # noqa: E402
 from tithe_machine import MachineError, make_machine  # noqa: E402
 
+# Built to count accesses to VMCS fields.
+COUNT_ELF = os.path.join(BUILD, "count", "tithe.elf")
 BENCH_ELF = os.path.join(BUILD, "bench", "bench.elf")
 # The last MiB cannot be a large page: that is where first touches of small ones are measured.
 GUEST_MEMORY_MB = 129
@@ -21,7 +23,8 @@ TIME_LIMIT = 120
 PROGRESS_SECONDS = 15
 GRUB_LIB = os.environ.get("GRUB_LIB", "/usr/lib/grub")
 
-ROW = re.compile(r"bench (\w+) (-?\d+) (-?\d+) (-|[\d.]+)(?: reason=(\d+) ticks=(\d+))?\s*$")
+ROW = re.compile(r"bench (\w+) (-?\d+) (-?\d+) (-|[\d.]+)(?: reason=(\d+) ticks=(\d+))?"
+                 r"(?: reads=([\d.]+) writes=([\d.]+))?\s*$")
 SKIP = re.compile(r"skip (\w+) (.*?)\s*$")
 DONE = b"bench done"
 UNDER = re.compile(r"bench under (.*?)\s*$")
@@ -47,6 +50,8 @@ class Result:
             if m[4] != "-":
                 row.update(exits=float(m[4]), reason=int(m[5]) if m[5] else None,
                            ticks=int(m[6]) if m[6] else 0)
+            if m[7]:
+                row.update(reads=float(m[7]), writes=float(m[8]))
             self.rows[m[1]] = row
         elif m := SKIP.match(line):
             self.skipped[m[1]] = m[2]
@@ -125,19 +130,20 @@ def _vm(name, words, cpus=1, extra=""):
             f"cmdline = {words}\n{extra}\n")
 
 
-def _run_vms(work, platform, options, vms, cpus):
+def _run_vms(work, platform, options, vms, cpus, elf):
     iso = os.path.join(work, "tithe.iso")
-    tithe_iso(iso, "".join(vms), {"bench.elf": BENCH_ELF}, f"exit=poweroff {options}".strip())
+    tithe_iso(iso, "".join(vms), {"bench.elf": BENCH_ELF}, f"exit=poweroff {options}".strip(),
+              elf)
     memory = GUEST_MEMORY_MB * len(vms) + HOST_OVERHEAD_MB
     return read_result(_machine(platform, iso, memory, cpus), f"Tithe in {platform}")
 
 
-def run_tithe(work, platform, options, words="", cpus=1):
+def run_tithe(work, platform, options, words="", cpus=1, elf=TITHE_ELF):
     """Under Tithe; options are further words of its own command line."""
-    return _run_vms(work, platform, options, [_vm("bench", words, cpus)], cpus)
+    return _run_vms(work, platform, options, [_vm("bench", words, cpus)], cpus, elf)
 
 
-def run_two_vms(work, platform, options):
+def run_two_vms(work, platform, options, elf=TITHE_ELF):
     """Two VMs on one CPU, which they hand to each other."""
     vms = [_vm("bench", "switch"), _vm("partner", "partner", extra="com1 = null")]
-    return _run_vms(work, platform, options, vms, 1)
+    return _run_vms(work, platform, options, vms, 1, elf)

@@ -6,6 +6,7 @@
 #define LEAF_SIGNATURE       0x40000000u
 #define LEAF_ACCOUNT         0x40000001u
 #define SUBLEAF_TOTAL        UINT32_MAX
+#define SUBLEAF_FIELDS       (UINT32_MAX - 1)
 #define REASON_CPUID         10
 
 static char signature[13];
@@ -25,23 +26,33 @@ static uint64_t ticks(void)
     return (uint64_t)r.ecx << 32 | r.ebx;
 }
 
-/* CPUID's own count and the ticks stand nearest to what is measured. */
+/* CPUID's own count, the fields and the ticks stand nearest to what is measured. */
 void account_begin(struct account *a)
 {
+    struct cpuid_regs fields;
+
     if (!available)
         return;
     for (unsigned i = 0; i < ACCOUNT_REASONS; i++)
         if (i != REASON_CPUID)
             a->exits[i] = exits_of(i);
     a->exits[REASON_CPUID] = exits_of(REASON_CPUID);
+    fields = cpuid(LEAF_ACCOUNT, SUBLEAF_FIELDS);
+    a->reads = fields.eax;
+    a->writes = fields.ebx;
     a->ticks = ticks();
 }
 
 void account_end(struct account *a)
 {
+    struct cpuid_regs fields;
+
     if (!available)
         return;
     a->ticks = ticks() - a->ticks - own.ticks;
+    fields = cpuid(LEAF_ACCOUNT, SUBLEAF_FIELDS);
+    a->reads = fields.eax - a->reads - own.reads;
+    a->writes = fields.ebx - a->writes - own.writes;
     a->exits[REASON_CPUID] =
         exits_of(REASON_CPUID) - a->exits[REASON_CPUID] - own.exits[REASON_CPUID];
     for (unsigned i = 0; i < ACCOUNT_REASONS; i++)
@@ -71,7 +82,7 @@ unsigned account_main_reason(const struct account *a)
 void account_init(void)
 {
     struct cpuid_regs r;
-    struct account empty;
+    struct account empty = {0};
 
     if (!(cpuid(1, 0).ecx & CPUID_ECX_HYPERVISOR))
         return;
@@ -93,4 +104,9 @@ const char *account_hypervisor(void)
 bool account_available(void)
 {
     return available;
+}
+
+bool account_counts_fields(void)
+{
+    return available && cpuid(LEAF_ACCOUNT, SUBLEAF_FIELDS).eax != 0;
 }

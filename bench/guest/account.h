@@ -10,12 +10,15 @@
 struct account {
     uint32_t exits[ACCOUNT_REASONS];
     uint64_t ticks;
+    uint32_t reads, writes; /* of VMCS fields, where Tithe was built to count them */
 };
 
 /* The hypervisor under us: its signature's 12 letters; empty on a bare machine. */
 void account_init(void);
 const char *account_hypervisor(void);
 bool account_available(void);
+/* Whether Tithe was built to count accesses to VMCS fields. */
+bool account_counts_fields(void);
 
 void account_begin(struct account *a);
 /* What happened since account_begin, our own questions taken off. */

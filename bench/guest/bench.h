@@ -1,6 +1,7 @@
 /*
  * The benchmark's guest kernel: what an operation costs, read off the TSC. On COM1, one line each:
- *   bench NAME MEDIAN MIN EXITS [reason=N] [ticks=N]   EXITS and what follows only under Tithe
+ *   bench NAME MEDIAN MIN EXITS [reason=N ticks=N] [reads=N writes=N]
+ *     EXITS and what follows only under Tithe; accesses to VMCS fields where it counts them
  *   skip NAME WHY
  * and at the end `bench done`; then the machine goes off. Costs are TSC ticks of the operation
  * alone: what stands around it is measured as well and taken off.

@@ -71,21 +71,36 @@ void bench_print(const char *fmt, ...)
         out8(XEN_DEBUG_PORT, (uint8_t)*p);
 }
 
+static void print_average(const char *what, uint32_t sum, unsigned rounds)
+{
+    uint32_t per_mille = (uint32_t)((uint64_t)sum * 1000 / rounds);
+
+    bench_print("%s%u.%03u", what, per_mille / 1000, per_mille % 1000);
+}
+
+/* What stands behind an operation's costs under Tithe. */
+static void print_account(const struct account *a, unsigned rounds)
+{
+    uint32_t total = account_total(a);
+
+    print_average("", total, rounds);
+    if ((uint64_t)total * 1000 >= rounds)
+        bench_print(" reason=%u ticks=%lu", account_main_reason(a), a->ticks / rounds);
+    if (account_counts_fields()) {
+        print_average(" reads=", a->reads, rounds);
+        print_average(" writes=", a->writes, rounds);
+    }
+}
+
 static void report(const char *name, unsigned rounds, uint32_t base, const struct account *a)
 {
-    uint32_t per_mille;
-
     sort(samples, rounds);
     bench_print("bench %s %d %d ", name, net(samples[rounds / 2], base), net(samples[0], base));
-    if (!account_available()) {
-        bench_print("-\n");
-    } else {
-        per_mille = (uint32_t)((uint64_t)account_total(a) * 1000 / rounds);
-        bench_print("%u.%03u", per_mille / 1000, per_mille % 1000);
-        if (per_mille > 0)
-            bench_print(" reason=%u ticks=%lu", account_main_reason(a), a->ticks / rounds);
-        bench_print("\n");
-    }
+    if (account_available())
+        print_account(a, rounds);
+    else
+        bench_print("-");
+    bench_print("\n");
     console_flush();
 }
 
