@@ -62,8 +62,8 @@ QUICK_GUESTS ?= cpuid msr
 RUN_TESTS = MAKE="$(MAKE)" scripts/run-tests
 .PHONY: test test-quick test-all
 test:
-	@$(RUN_TESTS) lint test-unit test-guests test-e2e
+	@$(RUN_TESTS) lint test-unit test-guests test-e2e test-budgets
 test-quick:
 	@$(RUN_TESTS) lint test-unit test-guests-quick test-e2e-quick
 test-all:
-	@$(RUN_TESTS) lint test-unit test-guests test-e2e-all
+	@$(RUN_TESTS) lint test-unit test-guests test-e2e-all test-budgets bench-peers
