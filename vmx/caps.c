@@ -38,7 +38,7 @@ static const struct control proc_controls[] = {
     {PROC_RDPMC, REQUIRED, "RDPMC exiting"},     {PROC_MWAIT, REQUIRED, "MWAIT exiting"},
     {PROC_MONITOR, REQUIRED, "MONITOR exiting"}, {PROC_IO_BITMAPS, REQUIRED, "I/O bitmaps"},
     {PROC_MSR_BITMAPS, REQUIRED, "MSR bitmaps"}, {PROC_SECONDARY, REQUIRED, "secondary controls"},
-    {PROC_TPR_SHADOW, OPTIONAL, "TPR shadow"},
+    {PROC_MOV_DR, REQUIRED, "MOV DR exiting"},   {PROC_TPR_SHADOW, OPTIONAL, "TPR shadow"},
 };
 
 static const struct control proc2_controls[] = {

@@ -296,88 +296,10 @@ void control_cr_exit(struct vmx_vcpu *v)
         vmx_inject_gp(v);
 }
 
-/*
- * MOV DR, when it is trapped. DR0 to DR3 and DR6 are the guest's own in the hardware; DR7 is in
- * the VMCS.
- */
-static uint64_t dr_read(unsigned n)
-{
-    switch (n) {
-    case 0:
-        return read_dr0();
-    case 1:
-        return read_dr1();
-    case 2:
-        return read_dr2();
-    case 3:
-        return read_dr3();
-    case 6:
-        return read_dr6();
-    default:
-        return vmread(VMCS_GUEST_DR7);
-    }
-}
-
-#define DR6_FIXED 0xffff0ff0ull
-#define DR7_FIXED BIT(10)
-#define DR7_GD    BIT(13)
-#define DR7_CLEAR 0xd800ull /* bits 15, 14, 12, 11 read as zero */
-
-static void dr_write(unsigned n, uint64_t value)
-{
-    switch (n) {
-    case 0:
-        write_dr0(value);
-        break;
-    case 1:
-        write_dr1(value);
-        break;
-    case 2:
-        write_dr2(value);
-        break;
-    case 3:
-        write_dr3(value);
-        break;
-    case 6:
-        write_dr6((value & ~0x1000ull) | DR6_FIXED);
-        break;
-    default:
-        vmwrite(VMCS_GUEST_DR7, (value & ~DR7_CLEAR) | DR7_FIXED);
-    }
-}
-
-#define DR6_BD BIT(13)
-
+/* The guest uses debug registers: until it leaves its CPU it may; and does this again. */
 void control_dr_exit(struct vmx_vcpu *v)
 {
-    uint64_t q = vmread(VMCS_EXIT_QUALIFICATION);
-    unsigned dr = q & 7, reg = q >> 8 & 0xf;
-    uint64_t value = vmx_reg(v, reg);
-
-    /* DR4 and DR5 are other names of DR6 and DR7, unless CR4.DE takes them away. */
-    if (dr == 4 || dr == 5) {
-        if (vmx_cr4(v) & CR4_DE) {
-            vmx_inject_exception(v, VECTOR_UD);
-            return;
-        }
-        dr += 2;
-    }
-    /* The exit comes before the general-detect check, so that one is ours. */
-    if (vmread(VMCS_GUEST_DR7) & DR7_GD) {
-        write_dr6(read_dr6() | DR6_BD);
-        vmwrite(VMCS_GUEST_DR7, vmread(VMCS_GUEST_DR7) & ~DR7_GD);
-        vmx_inject_exception(v, VECTOR_DB);
-        return;
-    }
-    if (vmx_cpl(v) != 0 || (!(q & BIT(4)) && dr >= 6 && value >> 32)) {
-        vmx_inject_gp(v);
-        return;
-    }
-    if (q & BIT(4))
-        vmx_set_reg(v, reg, dr_read(dr));
-    else
-        dr_write(dr, value);
-    vmx_skip(v);
+    switch_open_debug(v);
 }
 
 #define XCR0_X87    BIT(0)
@@ -406,8 +328,7 @@ void control_xsetbv_exit(struct vmx_vcpu *v)
         vmx_inject_gp(v);
         return;
     }
-    v->xcr0 = value;
-    xsetbv(0, value);
+    fpu_set_xcr0(v, value);
     cpuid_update(v, vmx_cr4(v));
     vmx_skip(v);
 }

@@ -10,6 +10,7 @@
 
 #define CPUID_1_ECX_XSAVE BIT(26)
 
+#define XSTATE_X87       BIT(0)
 #define XSTATE_SSE       BIT(1)
 #define XSTATE_AVX       BIT(2)
 #define XSTATE_ZMM_UPPER BIT(6)
@@ -46,44 +47,61 @@ void fpu_destroy(struct vmx_vcpu *v)
         frame_free(hpa_mpn(ptr_hpa(v->xsave)), area_order());
 }
 
-static void save(struct vmx_vcpu *v)
-{
-    if (has_xsave())
-        __asm__ volatile("xsave64 (%0)" ::"r"(v->xsave), "a"(-1), "d"(-1) : "memory");
-    else
-        __asm__ volatile("fxsave64 (%0)" ::"r"(v->xsave) : "memory");
-}
-
-static void restore(struct vmx_vcpu *v)
-{
-    if (has_xsave())
-        __asm__ volatile("xrstor64 (%0)" ::"r"(v->xsave), "a"(-1), "d"(-1) : "memory");
-    else
-        __asm__ volatile("fxrstor64 (%0)" ::"r"(v->xsave) : "memory");
-}
-
 /*
- * All components that a guest could ever have used are moved, not only those enabled at the
- * moment: it may turn one off and on again.
+ * What a guest has never enabled in XCR0 is in its initial state while it runs: so it need not be
+ * saved, and nobody else's is left there. x87 and SSE need no XCR0.
  */
-static void enable_all(struct vmx_vcpu *v)
+#define COMPONENTS_LEGACY (XSTATE_X87 | XSTATE_SSE)
+
+static void set_xcr0(struct vmx_registers *r, uint64_t xcr0)
 {
-    if (has_xsave())
-        xsetbv(0, cpuid_xcr0_allowed(v->vm));
+    if (likely(r->xcr0 == xcr0))
+        return;
+    r->xcr0 = xcr0;
+    xsetbv(0, xcr0);
 }
 
-void fpu_switch_in(struct vmx_vcpu *v)
+/* Leaves XCR0 with all that the guest has ever enabled, which may be more than it has now. */
+void fpu_switch_out(struct vmx_vcpu *v, struct vmx_registers *r)
 {
-    enable_all(v);
-    restore(v);
-    if (has_xsave())
-        xsetbv(0, v->xcr0);
+    if (v->components == COMPONENTS_LEGACY) {
+        __asm__ volatile("fxsave64 (%0)" ::"r"(v->xsave) : "memory");
+        return;
+    }
+    set_xcr0(r, v->components);
+    __asm__ volatile("xsave64 (%0)" ::"r"(v->xsave), "a"(-1), "d"(-1) : "memory");
 }
 
-void fpu_switch_out(struct vmx_vcpu *v)
+/* What the last guest has used and this one has not goes back to its initial state. */
+void fpu_switch_in(struct vmx_vcpu *v, struct vmx_registers *r)
 {
-    enable_all(v);
-    save(v);
+    uint64_t components = v->components | r->components;
+
+    if (components == COMPONENTS_LEGACY) {
+        __asm__ volatile("fxrstor64 (%0)" ::"r"(v->xsave) : "memory");
+    } else {
+        set_xcr0(r, components);
+        __asm__ volatile("xrstor64 (%0)" ::"r"(v->xsave), "a"(-1), "d"(-1) : "memory");
+        r->components = v->components;
+    }
+    set_xcr0(r, v->xcr0);
+}
+
+void fpu_set_xcr0(struct vmx_vcpu *v, uint64_t xcr0)
+{
+    struct vmx_registers *r = switch_registers();
+
+    v->xcr0 = xcr0;
+    v->components |= xcr0;
+    r->components |= xcr0;
+    set_xcr0(r, xcr0);
+}
+
+/* All VMs are offered the same components. */
+void fpu_learn(const struct vmx_vcpu *v, struct vmx_registers *r)
+{
+    r->xcr0 = has_xsave() ? xgetbv(0) : XSTATE_X87;
+    r->components = has_xsave() ? cpuid_xcr0_allowed(v->vm) | COMPONENTS_LEGACY : COMPONENTS_LEGACY;
 }
 
 void fpu_reset(struct vmx_vcpu *v)
@@ -94,10 +112,11 @@ void fpu_reset(struct vmx_vcpu *v)
     *(uint16_t *)(area + LEGACY_FCW) = FCW_RESET;
     *(uint32_t *)(area + LEGACY_MXCSR) = MXCSR_RESET;
     if (has_xsave())
-        *(uint64_t *)(area + XSTATE_BV) = 3; /* x87 and SSE are as written here */
-    v->xcr0 = 1;
+        *(uint64_t *)(area + XSTATE_BV) = COMPONENTS_LEGACY; /* as written here, or by FXSAVE */
+    v->xcr0 = XSTATE_X87;
+    v->components = COMPONENTS_LEGACY;
     if (v->current)
-        fpu_switch_in(v);
+        fpu_switch_in(v, switch_registers());
 }
 
 int fpu_init(struct vmx_vcpu *v)
@@ -135,13 +154,12 @@ static unsigned vector_pieces(unsigned n, struct piece p[3])
     return 3;
 }
 
-/* The guest's XCR0 may hide what the area holds: XRSTOR refuses that. */
-static void save_all(struct vmx_vcpu *v)
+static void save(struct vmx_vcpu *v)
 {
-    enable_all(v);
-    save(v);
-    if (has_xsave())
-        xsetbv(0, v->xcr0);
+    struct vmx_registers *r = switch_registers();
+
+    fpu_switch_out(v, r);
+    set_xcr0(r, v->xcr0);
 }
 
 bool vmx_vector_get(struct vmx_vcpu *v, unsigned n, void *data, unsigned size)
@@ -149,7 +167,7 @@ bool vmx_vector_get(struct vmx_vcpu *v, unsigned n, void *data, unsigned size)
     struct piece p[3];
     unsigned count = vector_pieces(n, p), done = 0;
 
-    save_all(v);
+    save(v);
     for (unsigned i = 0; i < count && done < size; i++) {
         unsigned part = MIN(size - done, p[i].size);
 
@@ -169,7 +187,7 @@ bool vmx_vector_set(struct vmx_vcpu *v, unsigned n, const void *data, unsigned s
     uint8_t *area = v->xsave;
     uint64_t touched = 0;
 
-    save_all(v);
+    save(v);
     for (unsigned i = 0; i < count; i++) {
         unsigned part = MIN(size - done, p[i].size);
 
@@ -186,6 +204,6 @@ bool vmx_vector_set(struct vmx_vcpu *v, unsigned n, const void *data, unsigned s
     }
     if (has_xsave())
         *(uint64_t *)(area + XSTATE_BV) |= touched;
-    fpu_switch_in(v);
+    fpu_switch_in(v, switch_registers());
     return true;
 }

@@ -4,6 +4,22 @@
 
 #include "vmx/vcpu.h"
 
+#define DR6_RESET 0xffff0ff0u
+
+/*
+ * What a CPU's registers hold for its guest, or the last one that it had: exact while no guest is
+ * loaded; else as of when it was.
+ */
+struct vmx_registers {
+    struct vmx_vcpu *loaded;
+    bool known;       /* the rest is */
+    bool breakpoints; /* DR0 to DR3 are not all 0 */
+    uint64_t dr6;
+    uint64_t msrs[SWITCHED_COUNT];
+    uint64_t xcr0;       /* exact always */
+    uint64_t components; /* XCR0's bits: what may not be in its initial state */
+};
+
 /* entry.asm. */
 enum vmx_left {
     VMX_LEFT_EXIT,    /* an exit that is to be handled */
@@ -59,8 +75,6 @@ enum vmx_quick msr_read_quick(struct vmx_vcpu *v);
 enum vmx_quick msr_write_quick(struct vmx_vcpu *v);
 /* Whether the guest reads (or writes) the MSR without an exit from now on. */
 void msr_bitmap_set(struct vmx_vcpu *v, uint32_t msr, bool read_exits, bool write_exits);
-void msr_switch_in(struct vmx_vcpu *v);
-void msr_switch_out(struct vmx_vcpu *v);
 
 /* control.c: CR and DR exits. */
 void control_reset(struct vmx_vcpu *v, bool init);
@@ -72,7 +86,25 @@ void control_xsetbv_exit(struct vmx_vcpu *v);
 int fpu_init(struct vmx_vcpu *v);
 void fpu_destroy(struct vmx_vcpu *v);
 void fpu_reset(struct vmx_vcpu *v);
-void fpu_switch_in(struct vmx_vcpu *v);
-void fpu_switch_out(struct vmx_vcpu *v);
+/* The guest has set XCR0: its part of the registers becomes larger, perhaps. */
+void fpu_set_xcr0(struct vmx_vcpu *v, uint64_t xcr0);
+void fpu_switch_in(struct vmx_vcpu *v, struct vmx_registers *r);
+void fpu_switch_out(struct vmx_vcpu *v, struct vmx_registers *r);
+/* Before the CPU's first guest. */
+void fpu_learn(const struct vmx_vcpu *v, struct vmx_registers *r);
+
+/* switch.c. */
+struct vmx_registers *switch_registers(void);
+/* The bitmap for the MSRs that are switched with the vCPU. */
+void switch_init_msrs(struct vmx_vcpu *v);
+/* The guest is about to write some of them (or to use debug registers): they are its to use. */
+void switch_open_msrs(struct vmx_vcpu *v);
+void switch_open_debug(struct vmx_vcpu *v);
+/* As after RESET. */
+void switch_reset_msrs(struct vmx_vcpu *v);
+void switch_reset_debug(struct vmx_vcpu *v);
+
+/* vcpu.c: the part of the VMCS's host state that differs from CPU to CPU. */
+void vmx_write_host_cpu(void);
 
 #endif

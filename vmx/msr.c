@@ -27,7 +27,7 @@
 
 struct msr_entry {
     uint32_t first, last;
-    /* VMX_QUICK_SKIP: done, for RDMSR in EDX:EAX; VMX_QUICK_NOT: #GP. */
+    /* VMX_QUICK_SKIP: done, for RDMSR in EDX:EAX; NOT: #GP; DONE: the guest does it again. */
     enum vmx_quick (*read)(struct vmx_vcpu *v, uint32_t msr);
     enum vmx_quick (*write)(struct vmx_vcpu *v, uint32_t msr, uint64_t value);
 };
@@ -185,6 +185,15 @@ static enum vmx_quick xss_write(UNUSED struct vmx_vcpu *v, UNUSED uint32_t msr, 
     return skip_if(value == 0);
 }
 
+/* From now on it may, until it leaves its CPU; and does so again. */
+static enum vmx_quick switched_write(struct vmx_vcpu *v, uint32_t msr, UNUSED uint64_t value)
+{
+    if (msr == MSR_TSC_AUX && !cpuid_has_rdtscp(v->vm))
+        return VMX_QUICK_NOT;
+    switch_open_msrs(v);
+    return VMX_QUICK_DONE;
+}
+
 /* ------------------------------------------------------------------ memory types: stored only */
 
 static bool mtrr_type_valid(uint64_t type)
@@ -280,6 +289,8 @@ static const struct msr_entry msr_table[] = {
     {MSR_X2APIC_ICR + 1, MSR_X2APIC + 0xff, apic_read, apic_write},
     {MSR_XSS, MSR_XSS, read_zero, xss_write},
     {MSR_EFER, MSR_EFER, efer_read, efer_write},
+    {MSR_STAR, MSR_SFMASK, no_read, switched_write},
+    {MSR_TSC_AUX, MSR_TSC_AUX, no_read, switched_write},
 };
 
 static const struct msr_entry *find(uint32_t msr)
@@ -347,10 +358,16 @@ void msr_write_exit(struct vmx_vcpu *v)
 {
     uint32_t msr = (uint32_t)v->regs[REG_RCX];
 
-    if (find(msr)->write(v, msr, given(v)) == VMX_QUICK_SKIP)
+    switch (find(msr)->write(v, msr, given(v))) {
+    case VMX_QUICK_SKIP:
         vmx_skip(v);
-    else
+        break;
+    case VMX_QUICK_NOT:
         vmx_inject_gp(v);
+        break;
+    case VMX_QUICK_DONE:
+        break;
+    }
 }
 
 /* ------------------------------------------------------------------ the bitmap */
@@ -370,19 +387,9 @@ void msr_bitmap_set(struct vmx_vcpu *v, uint32_t msr, bool read_exits, bool writ
     *write = write_exits ? *write | mask : *write & ~mask;
 }
 
-/* What VM entry and exit switch, or what is switched with the vCPU, is the guest's to use. */
+/* What VM entry and exit switch is the guest's to use. */
 static const uint32_t open_msrs[] = {
-    MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP,   MSR_PAT,     MSR_STAR,    MSR_LSTAR,
-    MSR_CSTAR,       MSR_SFMASK,       MSR_KERNEL_GS_BASE, MSR_FS_BASE, MSR_GS_BASE,
-};
-
-static const uint32_t switched_msrs[SWITCHED_COUNT] = {
-    [SWITCHED_STAR] = MSR_STAR,
-    [SWITCHED_LSTAR] = MSR_LSTAR,
-    [SWITCHED_CSTAR] = MSR_CSTAR,
-    [SWITCHED_SFMASK] = MSR_SFMASK,
-    [SWITCHED_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE,
-    [SWITCHED_TSC_AUX] = MSR_TSC_AUX,
+    MSR_SYSENTER_CS, MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT, MSR_FS_BASE, MSR_GS_BASE,
 };
 
 void msr_init(struct vmx_vcpu *v)
@@ -390,8 +397,7 @@ void msr_init(struct vmx_vcpu *v)
     memset(v->msr_bitmap, 0xff, PAGE_SIZE);
     for (size_t i = 0; i < ARRAY_SIZE(open_msrs); i++)
         msr_bitmap_set(v, open_msrs[i], false, false);
-    if (cpuid_has_rdtscp(v->vm))
-        msr_bitmap_set(v, MSR_TSC_AUX, false, false);
+    switch_init_msrs(v);
     /* The CPU applies the TSC offset and shows the guest's own EFER. */
     msr_bitmap_set(v, MSR_TSC, false, true);
     msr_bitmap_set(v, MSR_EFER, false, true);
@@ -409,31 +415,10 @@ void msr_reset(struct vmx_vcpu *v, bool init)
     if (init)
         return;
     vmwrite(VMCS_GUEST_PAT, PAT_RESET);
-    memset(v->switched_msrs, 0, sizeof(v->switched_msrs));
+    switch_reset_msrs(v);
     v->mcg_status = 0;
     v->mtrr_def_type = MTRR_TYPE_UC;
     memset(v->mtrr_fixed, 0, sizeof(v->mtrr_fixed));
     memset(v->mtrr_base, 0, sizeof(v->mtrr_base));
     memset(v->mtrr_mask, 0, sizeof(v->mtrr_mask));
-    if (v->current)
-        msr_switch_in(v);
-}
-
-static bool is_switched(const struct vmx_vcpu *v, unsigned i)
-{
-    return i != SWITCHED_TSC_AUX || cpuid_has_rdtscp(v->vm);
-}
-
-void msr_switch_in(struct vmx_vcpu *v)
-{
-    for (unsigned i = 0; i < SWITCHED_COUNT; i++)
-        if (is_switched(v, i))
-            wrmsr(switched_msrs[i], v->switched_msrs[i]);
-}
-
-void msr_switch_out(struct vmx_vcpu *v)
-{
-    for (unsigned i = 0; i < SWITCHED_COUNT; i++)
-        if (is_switched(v, i))
-            v->switched_msrs[i] = rdmsr(switched_msrs[i]);
 }

@@ -1,6 +1,5 @@
 /*
- * A vCPU's VMCS: made, reset, loaded on a CPU, taken off it. Source: SDM vol. 3 chapters 25 and
- * 27.
+ * A vCPU's VMCS: made and reset. Source: SDM vol. 3 chapters 25 and 27.
  */
 #include "lib/assert.h"
 #include "lib/string.h"
@@ -19,10 +18,7 @@
 #define PLE_GAP_TICKS    128
 #define PLE_WINDOW_TICKS 4096
 
-#define DR6_RESET 0xffff0ff0u
 #define DR7_RESET 0x400u
-
-static struct vmx_vcpu *loaded[MAX_CPUS];
 
 int vmx_vm_init(struct vmx_vm *vm)
 {
@@ -169,8 +165,7 @@ static void write_host_common(struct vmx_vcpu *v)
     vmwrite(VMCS_HOST_RIP, (uintptr_t)vmx_exit);
 }
 
-/* What differs from CPU to CPU. */
-static void write_host_cpu(void)
+void vmx_write_host_cpu(void)
 {
     struct percpu *cpu = this_cpu();
     struct table_register gdt, idt;
@@ -277,16 +272,8 @@ void vmx_vcpu_reset(struct vmx_vcpu *v, bool init)
     vmwrite(VMCS_GUEST_PENDING_DEBUG, 0);
     vmwrite(VMCS_GUEST_INTERRUPTIBILITY, 0);
     vmwrite(VMCS_GUEST_ACTIVITY, ACTIVITY_ACTIVE);
-    memset(v->dr, 0, sizeof(v->dr));
-    v->dr6 = DR6_RESET;
     write_cr2(0);
-    for (unsigned i = 0; i < ARRAY_SIZE(v->dr); i++)
-        v->dr[i] = 0;
-    write_dr0(0);
-    write_dr1(0);
-    write_dr2(0);
-    write_dr3(0);
-    write_dr6(DR6_RESET);
+    switch_reset_debug(v);
     control_reset(v, init);
     msr_reset(v, init);
     if (!init)
@@ -296,72 +283,4 @@ void vmx_vcpu_reset(struct vmx_vcpu *v, bool init)
     /* The control registers did not change by MOV: translations must go by hand. */
     if (vmx_has_proc2(PROC2_VPID))
         vmx_invvpid(v->vpid);
-}
-
-/* ------------------------------------------------------------------ on and off a CPU */
-
-struct vmx_vcpu *vmx_vcpu_loaded(void)
-{
-    return loaded[this_cpu()->index];
-}
-
-static void debug_switch_in(struct vmx_vcpu *v)
-{
-    write_dr0(v->dr[0]);
-    write_dr1(v->dr[1]);
-    write_dr2(v->dr[2]);
-    write_dr3(v->dr[3]);
-    write_dr6(v->dr6);
-}
-
-static void debug_switch_out(struct vmx_vcpu *v)
-{
-    v->dr[0] = read_dr0();
-    v->dr[1] = read_dr1();
-    v->dr[2] = read_dr2();
-    v->dr[3] = read_dr3();
-    v->dr6 = read_dr6();
-}
-
-void vmx_vcpu_load(struct vmx_vcpu *v)
-{
-    struct percpu *cpu = this_cpu();
-
-    if (loaded[cpu->index] == v)
-        return;
-    if (loaded[cpu->index] != NULL)
-        vmx_vcpu_put(loaded[cpu->index]);
-    ASSERT(!v->current);
-    vmcs_load(v->vmcs);
-    if (v->loaded_on != (int)cpu->index) {
-        write_host_cpu();
-        /* Another CPU's translations under this VPID may be stale by now. */
-        if (vmx_has_proc2(PROC2_VPID))
-            vmx_invvpid(v->vpid);
-        v->loaded_on = (int)cpu->index;
-    }
-    v->preempt_deadline = 0;
-    write_cr2(v->cr2);
-    debug_switch_in(v);
-    msr_switch_in(v);
-    fpu_switch_in(v);
-    v->current = true;
-    loaded[cpu->index] = v;
-}
-
-void vmx_vcpu_put(struct vmx_vcpu *v)
-{
-    struct percpu *cpu = this_cpu();
-
-    ASSERT(loaded[cpu->index] == v);
-    fpu_switch_out(v);
-    msr_switch_out(v);
-    debug_switch_out(v);
-    v->cr2 = read_cr2();
-    /* Cleared at once: another CPU may load it, and this CPU's cache must not write back later. */
-    vmcs_clear(v->vmcs);
-    v->launched = 0;
-    loaded[cpu->index] = NULL;
-    /* The last write: as soon as it is seen, another CPU may load it. */
-    __atomic_store_n(&v->current, false, __ATOMIC_RELEASE);
 }

@@ -128,8 +128,9 @@ enum vmx_switched_msr {
     SWITCHED_LSTAR,
     SWITCHED_CSTAR,
     SWITCHED_SFMASK,
-    SWITCHED_KERNEL_GS_BASE,
     SWITCHED_TSC_AUX,
+    SWITCHED_RARE, /* those above are seldom written */
+    SWITCHED_KERNEL_GS_BASE = SWITCHED_RARE,
     SWITCHED_COUNT,
 };
 
@@ -188,8 +189,11 @@ struct vmx_vcpu {
     /* State that VMX does not switch. */
     uint64_t switched_msrs[SWITCHED_COUNT];
     uint64_t cr2, dr[4], dr6;
+    bool breakpoints; /* dr[] are not all 0 */
+    bool msrs_open;   /* it writes the rare ones without exits, for now */
     uint64_t xcr0;
-    void *xsave; /* 64-byte aligned */
+    uint64_t components; /* XCR0's bits: what it may have used; always x87 and SSE */
+    void *xsave;         /* 64-byte aligned */
     /* MSRs that exist only here. */
     uint64_t mtrr_def_type, mtrr_fixed[MTRR_FIXED], mtrr_base[MTRR_VARIABLE],
         mtrr_mask[MTRR_VARIABLE];
