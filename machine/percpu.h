@@ -34,6 +34,7 @@ struct percpu {
     /* Upper layers hang their own per-CPU state here. */
     void *vmx;            /* vmx/: VMXON region and capabilities in use */
     void *sched;          /* sched/: run queue */
+    uint64_t slice_end;   /* vm/: when the vCPU that runs is to look at the queue, if it is timed */
     struct vcpu *timed;   /* vm/: the vCPU whose own deadline is in the preemption timer */
     struct vcpu *running; /* vm/: the vCPU in guest mode or being handled, or NULL */
 };

@@ -112,6 +112,8 @@ void timer_use_follower(void (*follower)(void))
 {
     struct percpu *cpu = this_cpu();
 
+    if (cpu->timer_follower == follower)
+        return;
     cpu->timer_follower = follower;
     set_hardware(cpu, follower == NULL ? cpu->timer_next : TIMER_NEVER);
 }

@@ -48,13 +48,19 @@ void loop_tell(int cpu)
         __atomic_fetch_or(&c->vmx.attention, REQUEST_ROUND, __ATOMIC_SEQ_CST);
 }
 
-static void time_over(UNUSED struct timer *t, UNUSED uint64_t now)
+void loop_time_over(void)
 {
+    this_cpu()->slice_end = TIMER_NEVER;
     sched_set_news(loop_queue());
     loop_tell((int)this_cpu()->index);
 }
 
-static void look_at(uint64_t until)
+static void time_over(UNUSED struct timer *t, UNUSED uint64_t now)
+{
+    loop_time_over();
+}
+
+static void arm_look(uint64_t until)
 {
     unsigned cpu = this_cpu()->index;
 
@@ -64,13 +70,22 @@ static void look_at(uint64_t until)
         timer_disarm(&looks[cpu]);
 }
 
+/* A vCPU that has the preemption timer looks by itself, as long as it runs. */
+static void look_at(uint64_t until, bool runs)
+{
+    bool by_itself = runs && vmx_has_pin(PIN_PREEMPTION_TIMER);
+
+    this_cpu()->slice_end = by_itself ? until : TIMER_NEVER;
+    arm_look(by_itself ? SCHED_NEVER : until);
+}
+
 bool loop_look(struct sched_queue *q)
 {
     struct sched_choice choice = sched_look(q, rdtsc());
 
     if (choice.entity == NULL)
         return false;
-    look_at(choice.until);
+    look_at(choice.until, true);
     loop_tell(choice.kick);
     return true;
 }
@@ -136,10 +151,12 @@ void cpu_loop(void)
     for (;;) {
         struct sched_choice choice = sched_pick(q, rdtsc());
 
-        look_at(choice.until);
+        look_at(choice.until, choice.entity != NULL);
         if (choice.entity != NULL) {
+            vcpu_drive_timers();
             vcpu_run(container_of(choice.entity, struct vcpu, sched), choice.kick);
         } else {
+            timer_use_follower(NULL);
             loop_tell(choice.kick);
             idle(q);
             timer_run();

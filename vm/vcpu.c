@@ -206,17 +206,32 @@ static void cpu_startup(void *opaque, unsigned vcpu, uint8_t page)
 /* ------------------------------------------------------------------ timers */
 
 /* The preemption timer follows the soonest of the CPU's deadlines and the vCPU's own. */
+static uint64_t soonest(const struct vcpu *c)
+{
+    return MIN(MIN(timer_soonest(), this_cpu()->slice_end), c->apic_deadline);
+}
+
 static void arm_preemption(struct vcpu *c)
 {
-    uint64_t deadline = MIN(timer_soonest(), c->apic_deadline);
+    uint64_t deadline = soonest(c);
 
     if (deadline != c->vmx.preempt_deadline)
         vmx_set_preemption(&c->vmx, deadline);
 }
 
+/* Between two vCPUs nobody need know: the next one looks before it enters. */
 static void soonest_moved(void)
 {
-    arm_preemption(this_cpu()->running);
+    struct vcpu *c = this_cpu()->running;
+
+    if (c != NULL)
+        arm_preemption(c);
+}
+
+void vcpu_drive_timers(void)
+{
+    if (vmx_has_pin(PIN_PREEMPTION_TIMER))
+        timer_use_follower(soonest_moved);
 }
 
 static void apic_timer_due(struct vcpu *c)
@@ -243,6 +258,8 @@ void vcpu_timers(struct vcpu *c)
 
     if (now >= c->apic_deadline)
         apic_timer_due(c);
+    if (now >= this_cpu()->slice_end)
+        loop_time_over();
     if (now >= timer_soonest())
         timer_run();
     arm_preemption(c);
@@ -472,8 +489,8 @@ static void enter(struct vcpu *c)
         if (unlikely(ept_stale(ept, this_cpu()->index)))
             vmx_invept(ept_pointer(ept));
         if (vmx_has_pin(PIN_PREEMPTION_TIMER)) {
-            c->vmx.preempt_deadline = 0; /* it has stood still since the last exit */
-            arm_preemption(c);
+            /* It has stood still since the last exit. */
+            vmx_set_preemption(&c->vmx, soonest(c));
         }
         vmx_vcpu_run(&c->vmx);
     }
@@ -487,6 +504,8 @@ static enum next round(struct vcpu *c)
 
     if (unlikely(requests != 0)) {
         __atomic_fetch_and(&c->vmx.attention, ~requests, __ATOMIC_SEQ_CST);
+        if (requests == REQUEST_YIELD && c->mode == VCPU_RUN)
+            return YIELD;
         if (requests != REQUEST_ROUND || c->mode != VCPU_RUN)
             next = serve_requests(c, requests);
     }
@@ -535,21 +554,30 @@ static void start_running(struct vcpu *c)
     __atomic_store_n(&c->cpu, cpu->index, __ATOMIC_SEQ_CST);
     cpu->running = c;
     if (vmx_has_pin(PIN_PREEMPTION_TIMER)) {
-        this_cpu()->timed = c;
-        timer_disarm(&c->apic_timer);
-        timer_use_follower(soonest_moved);
+        cpu->timed = c;
+        if (timer_armed(&c->apic_timer))
+            timer_disarm(&c->apic_timer);
     }
+}
+
+/* Another CPU that sets the deadline now does not find the vCPU timed, and queues it by itself. */
+static void give_deadline_back(struct vcpu *c)
+{
+    if (__atomic_load_n(&c->apic_deadline, __ATOMIC_RELAXED) == TIMER_NEVER)
+        return;
+    spin_lock(&c->vm->lock);
+    queue_apic_timer(c);
+    spin_unlock(&c->vm->lock);
 }
 
 static void stop_running(struct vcpu *c)
 {
-    this_cpu()->running = NULL;
-    if (vmx_has_pin(PIN_PREEMPTION_TIMER)) {
-        this_cpu()->timed = NULL;
-        timer_use_follower(NULL);
-        spin_lock(&c->vm->lock);
-        queue_apic_timer(c);
-        spin_unlock(&c->vm->lock);
+    struct percpu *cpu = this_cpu();
+
+    cpu->running = NULL;
+    if (cpu->timed == c) {
+        cpu->timed = NULL;
+        give_deadline_back(c);
     }
 }
 

@@ -309,6 +309,8 @@ void vcpu_stop_timer(struct vcpu *c);
 void vcpu_request(struct vcpu *c, uint32_t requests);
 /* This CPU's soonest deadline may be over, and the running vCPU's APIC timer's. */
 void vcpu_timers(struct vcpu *c);
+/* This CPU's vCPUs see to its timers from here on, until timer_use_follower(NULL). */
+void vcpu_drive_timers(void);
 
 /* What of the local APIC the CPU can virtualise in its present mode. */
 enum vmx_apic_mode vcpu_apic_mode(const struct vcpu *c);
@@ -333,6 +335,8 @@ struct sched *loop_sched(void);
 struct sched_queue *loop_queue(void);
 /* That CPU (or SCHED_NO_CPU) should look at its queue: it is kicked. */
 void loop_tell(int cpu);
+/* The running vCPU's slice is over. */
+void loop_time_over(void);
 /* There are news for the running vCPU: whether it goes on. */
 bool loop_look(struct sched_queue *q);
 /* The CPU works for vm (NULL: for no VM); a vCPU of another one that runs here is not charged. */
