@@ -257,13 +257,10 @@ static void reset_segments(struct vmx_vcpu *v)
     vmx_set_table(v, true, 0, 0xffff);
 }
 
-void vmx_vcpu_reset(struct vmx_vcpu *v, bool init)
+static void reset_registers(struct vmx_vcpu *v)
 {
-    ASSERT(v->current);
     memset(v->regs, 0, sizeof(v->regs));
     v->regs[REG_RDX] = cpuid(1, 0).eax;
-    v->event.info = 0;
-    v->nmi_pending = false;
     reset_segments(v);
     vmwrite(VMCS_GUEST_RIP, 0xfff0);
     vmwrite(VMCS_GUEST_RSP, 0);
@@ -273,6 +270,14 @@ void vmx_vcpu_reset(struct vmx_vcpu *v, bool init)
     vmwrite(VMCS_GUEST_INTERRUPTIBILITY, 0);
     vmwrite(VMCS_GUEST_ACTIVITY, ACTIVITY_ACTIVE);
     write_cr2(0);
+}
+
+void vmx_vcpu_reset(struct vmx_vcpu *v, bool init)
+{
+    ASSERT(v->current);
+    v->event.info = 0;
+    v->nmi_pending = false;
+    reset_registers(v);
     switch_reset_debug(v);
     control_reset(v, init);
     msr_reset(v, init);
