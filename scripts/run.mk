@@ -8,7 +8,7 @@ $(NEEDS): need-%:
 	@scripts/packages need $*
 
 GUEST := $(B)/guest
-GUEST_TOOLS := scripts/make-guest scripts/make-cpio $(wildcard scripts/guest/*)
+GUEST_TOOLS := scripts/make-guest scripts/get-debs scripts/make-cpio $(wildcard scripts/guest/*)
 
 # Debian's kernel and an initramfs of ours. Downloaded once; the initramfs follows its sources.
 .PHONY: guest

@@ -10,6 +10,7 @@ import pexpect
 
 import disks
 import display
+import guests as more_guests
 from case import GUEST_INITRD, GUEST_KERNEL, TITHE_ELF, Case, Failed, Step
 from firmware import FIRMWARE
 
@@ -220,6 +221,7 @@ users = [
     Case("run-terminal-ctrl-]", run=terminal),
 ]
 
-CASES = guests + disks.CASES + machines + inputs + users + FIRMWARE + display.CASES
+CASES = guests + disks.CASES + machines + inputs + users + FIRMWARE + display.CASES + \
+    more_guests.CASES
 assert len({case.name for case in CASES}) == len(CASES), "two cases have one name"
 assert os.path.basename(GUEST_INITRD) == "initrd.img" and sys.version_info >= (3, 9)
