@@ -384,6 +384,7 @@ static const struct exit_entry exit_table[EXIT_TABLE_SIZE] = {
     [EXIT_XSETBV] = {control_xsetbv_exit, 0, "XSETBV"},
     [EXIT_APIC_WRITE] = {exit_apic_write, 0, "APIC write"},
     [EXIT_VMFUNC] = {exit_undefined, 0, "VMFUNC"},
+    [EXIT_NONE] = {NULL, 0, "resumption"},
 };
 
 const char *vmx_exit_name(unsigned reason)
@@ -449,12 +450,14 @@ void vmx_account_exit(struct vmx_vcpu *v)
     struct vmx_times *t;
 
     v->host_ticks += ticks;
-    if (v->times == NULL)
-        return;
-    t = &v->times[v->exit_reason];
-    t->total += ticks;
-    t->max = MAX(t->max, ticks);
-    t->histogram[MIN(63 - __builtin_clzl(ticks | 1), (int)ARRAY_SIZE(t->histogram) - 1)]++;
+    if (v->times != NULL && v->exit_reason < EXIT_NR_TIMES) {
+        t = &v->times[v->exit_reason];
+        t->count++;
+        t->total += ticks;
+        t->max = MAX(t->max, ticks);
+        t->histogram[MIN(63 - __builtin_clzl(ticks | 1), VMX_TIME_BINS - 1)]++;
+    }
+    v->exit_reason = EXIT_NONE;
 }
 
 /* The switch was moved: exits take the other way from now on. */
@@ -462,7 +465,8 @@ static void follow_accounting(struct vmx_vcpu *v)
 {
     v->timed = vmx_accounting;
     if (v->timed && v->times == NULL)
-        v->times = heap_alloc(EXIT_TABLE_SIZE * sizeof(*v->times));
+        v->times = heap_alloc(EXIT_NR_TIMES * sizeof(*v->times));
+    v->exit_reason = EXIT_NONE;
     v->exit_tsc = rdtsc();
     vmwrite(VMCS_HOST_RIP, v->timed ? (uintptr_t)vmx_exit_timed : (uintptr_t)vmx_exit);
 }

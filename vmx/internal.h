@@ -45,8 +45,6 @@ enum vmx_quick {
  */
 typedef enum vmx_quick (*vmx_quick_fn)(struct vmx_vcpu *v);
 extern const vmx_quick_fn vmx_quick_exits[EXIT_TABLE_SIZE];
-/* The exit is over: adds up where the time since exit_tsc went. */
-void vmx_account_exit(struct vmx_vcpu *v);
 NORETURN void vmx_instruction_failed(void);
 
 /* cpuid.c. */

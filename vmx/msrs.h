@@ -195,6 +195,9 @@ enum exit_reason {
     EXIT_XSAVES = 63,
     EXIT_XRSTORS = 64,
     EXIT_NR_REASONS = 72,
+    /* Ours, in times only: the way back into the guest after the vCPU has waited for something. */
+    EXIT_NONE = EXIT_NR_REASONS,
+    EXIT_NR_TIMES,
 };
 
 #define EXIT_REASON_ENTRY_FAILED BIT(31)

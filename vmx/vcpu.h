@@ -147,9 +147,10 @@ struct vmx_event {
 #define EXIT_TABLE_SIZE 128
 
 /* Where the time between exit and entry went, in TSC ticks, while vmx_accounting is on. */
+#define VMX_TIME_BINS 32
 struct vmx_times {
-    uint64_t total, max;
-    uint32_t histogram[32]; /* by the position of the highest bit */
+    uint64_t count, total, max;
+    uint64_t histogram[VMX_TIME_BINS]; /* by the position of the highest bit */
 };
 
 struct vmx_vcpu {
@@ -184,7 +185,7 @@ struct vmx_vcpu {
     bool timed;                /* exits go through vmx_exit_timed */
     uint64_t exit_tsc;         /* while accounting: host TSC at the last exit */
     uint64_t host_ticks;       /* spent between exit and entry, while accounting */
-    struct vmx_times *times;   /* by exit reason, EXIT_TABLE_SIZE; NULL until it was on */
+    struct vmx_times *times;   /* by exit reason, EXIT_NR_TIMES; NULL until it was on */
     uint64_t exits[EXIT_TABLE_SIZE];
     /* State that VMX does not switch. */
     uint64_t switched_msrs[SWITCHED_COUNT];
@@ -236,13 +237,16 @@ extern bool vmx_accounting;
 /* The hypervisor works for v from here on, or no longer. */
 static inline void vmx_account_begin(struct vmx_vcpu *v)
 {
-    if (unlikely(vmx_accounting))
+    if (unlikely(v->timed))
         v->exit_tsc = rdtsc();
 }
+/* Adds up where the time since exit_tsc went: to the last exit, or to EXIT_NONE if that has been.
+ */
+void vmx_account_exit(struct vmx_vcpu *v);
 static inline void vmx_account_end(struct vmx_vcpu *v)
 {
-    if (unlikely(vmx_accounting))
-        v->host_ticks += rdtsc() - v->exit_tsc;
+    if (unlikely(v->timed))
+        vmx_account_exit(v);
 }
 
 /* ---- state, while loaded ---- */
