@@ -3,9 +3,11 @@
 #include "machine/bootinfo.h"
 #include "vm/stats.h"
 #include "vm/vm.h"
+#include "vmx/msrs.h"
 
+/* A log line takes no more. A histogram fits in as long as its numbers have ten digits. */
 struct text {
-    char buf[900];
+    char buf[512];
     size_t len;
 };
 
@@ -59,6 +61,57 @@ static void print_accounts(const struct vm *vm)
     log_line("%s", t.buf);
 }
 
+/* Of all vCPUs, for one exit reason. */
+static struct vmx_times times_of(const struct vm *vm, unsigned reason)
+{
+    struct vmx_times sum = {0};
+
+    for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++) {
+        const struct vmx_times *t = vm->vcpus[i]->vmx.times;
+
+        if (t == NULL)
+            continue;
+        t += reason;
+        sum.count += t->count;
+        sum.total += t->total;
+        sum.max = MAX(sum.max, t->max);
+        for (unsigned bin = 0; bin < VMX_TIME_BINS; bin++)
+            sum.histogram[bin] += t->histogram[bin];
+    }
+    return sum;
+}
+
+/* Without the zeros behind the last used bin. */
+static void add_histogram(struct text *t, const struct vmx_times *times)
+{
+    unsigned bins = VMX_TIME_BINS;
+
+    while (bins > 0 && times->histogram[bins - 1] == 0)
+        bins--;
+    add(t, ", \"histogram\": [");
+    for (unsigned bin = 0; bin < bins; bin++)
+        add(t, "%s%lu", bin == 0 ? "" : ",", times->histogram[bin]);
+    add(t, "]");
+}
+
+/* A line for each reason: all in one would be longer than a line may be. */
+static void print_times(const struct vm *vm)
+{
+    for (unsigned reason = 0; reason < EXIT_NR_TIMES; reason++) {
+        struct vmx_times times = times_of(vm, reason);
+        struct text t = {.len = 0};
+
+        if (times.count == 0)
+            continue;
+        add(&t, "times: {\"vm\": \"%s\", \"reason\": \"%s\", \"count\": %lu, \"total\": %lu, ",
+            vm->config.name, vmx_exit_name(reason), times.count, times.total);
+        add(&t, "\"max\": %lu", times.max);
+        add_histogram(&t, &times);
+        add(&t, "}");
+        log_line("%s", t.buf);
+    }
+}
+
 void stats_print(struct vm *vm)
 {
     struct text t = {.len = 0};
@@ -82,5 +135,6 @@ void stats_print(struct vm *vm)
     }
     add(&t, "}, \"total\": %lu, \"private_pages\": %lu}", total, vm->ept.pages[EPT_PRIVATE]);
     log_line("%s", t.buf);
+    print_times(vm);
     print_accounts(vm);
 }

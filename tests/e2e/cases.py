@@ -11,8 +11,12 @@ import pexpect
 import disks
 import display
 import guests as more_guests
-from case import GUEST_INITRD, GUEST_KERNEL, TITHE_ELF, Case, Failed, Step
+from case import (GUEST_INITRD, GUEST_KERNEL, RESULTS, TITHE_ELF, Case, Failed, Step,
+                  run_machine)
 from firmware import FIRMWARE
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench"))
+import exit_times  # noqa: E402
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts")
 
@@ -67,9 +71,27 @@ SMP = (
 MODELS = ("corei5_arrandale_m520", "corei7_sandy_bridge_2600k", "corei7_haswell_4770",
           "broadwell_ult")
 
+
+
+def timed_exits(case, directory):
+    """What `stats` says of the exits at the VM's end agrees in itself."""
+    run_machine(case, directory)
+    with open(os.path.join(RESULTS, case.name + ".serial"), errors="replace") as file:
+        vms = exit_times.read_log(file.read())
+    if not any(vm["times"] for vm in vms.values()):
+        raise Failed("no exit times")
+    for name, vm in vms.items():
+        for problem in exit_times.problems(vm):
+            raise Failed(f"{name}: {problem}")
+
+
+STATS = "exit=poweroff stats"
 guests = [
     Case("linux", steps=LINUX, groups=("quick", "normal")),
     Case("linux-exit", end="exit", steps=BRIEF),
+    Case("linux-exit-times", steps=BRIEF, options=STATS, run=timed_exits),
+    Case("linux-smp-exit-times", steps=BRIEF, options=STATS, run=timed_exits, cpus=2, host_cpus=2,
+         limit=400, groups=("all",)),
     Case("linux-verbose", cmdline="console=ttyS0", steps=BRIEF),
     Case("linux-plain-vtx", steps=BRIEF, options="exit=poweroff without=TPR_shadow,VPID,"
          "preemption_timer,EPT_2M_pages,EPT_accessed/dirty,RDTSCP,INVPCID,XSAVES"),
