@@ -2,7 +2,7 @@
 
 # Goals of scripts/packages. Phony, so asked once a make; pattern rules would skip phony targets.
 NEEDS := need-build need-guest need-run-bochs need-run-qemu need-test need-lint need-e2e \
-         need-bench need-firmware
+         need-bench need-firmware need-run-pxe
 .PHONY: $(NEEDS)
 $(NEEDS): need-%:
 	@scripts/packages need $*
@@ -34,6 +34,12 @@ export FREEDOS_IMG
 .PHONY: run-freedos
 run-freedos: $(B)/tithe.iso | need-firmware
 	@scripts/run-freedos
+
+# Tithe itself, its configuration and its guest from an emulated network: iPXE, TFTP, GRUB.
+export NETBOOT
+.PHONY: run-pxe
+run-pxe: $(if $(NETBOOT),,$(B)/tithe.elf $(if $(KERNEL)$(CONFIG),,guest))
+	@scripts/run-pxe
 
 # Measuring. The first process of the guest that is measured has no C library.
 $(B)/bench/init: bench/init.c | need-build

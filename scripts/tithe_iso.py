@@ -36,12 +36,17 @@ def check_space(directory, files):
                            f"{(needed >> 20) + 1} MB are needed")
 
 
-def _make(arguments):
-    command = [os.path.join(ROOT, "scripts", "make-iso")] + arguments
+def make(script, what, arguments):
+    """Runs one of the scripts that make something to boot from."""
+    command = [os.path.join(ROOT, "scripts", script)] + arguments
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-        raise MachineError(f"cannot make the ISO: {lines[-1]}")
+        raise MachineError(f"cannot make {what}: {lines[-1]}")
+
+
+def _make(arguments):
+    make("make-iso", "the ISO", arguments)
 
 
 def tithe_iso(out, config, modules, options="", elf=TITHE_ELF):

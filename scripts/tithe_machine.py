@@ -218,6 +218,14 @@ class Bochs(Machine):
     def _path(self, name):
         return os.path.join(self.directory, name)
 
+    def medium(self):
+        """The lines of the configuration for what the machine boots from."""
+        return f"""\
+ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
+ata0-master: type=cdrom, path="{self.iso}", status=inserted
+pci: enabled=1, chipset=i440fx
+boot: cdrom"""
+
     def configuration(self, com1):
         return f"""\
 plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=1, serial=1, iodebug=1
@@ -228,10 +236,7 @@ romimage: file="/usr/share/bochs/BIOS-bochs-latest"
 vgaromimage: file="/usr/share/vgabios/vgabios.bin"
 cpu: model={self.model}, count={self.cpus}, ips={self.ips}, reset_on_triple_fault=0
 clock: sync=none, time0=1700000000
-pci: enabled=1, chipset=i440fx
-ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=cdrom, path="{self.iso}", status=inserted
-boot: cdrom
+{self.medium()}
 com1: enabled=1, mode=term, dev={com1}
 log: {self.log}
 debugger_log: {self.debugger_log}
@@ -310,10 +315,14 @@ class Qemu(Machine):
         self.uefi = uefi
         self.cpu = cpu or ("host,migratable=no" if accel == "kvm" else "qemu64")
 
+    def medium(self):
+        """The options for what the machine boots from."""
+        return ["-cdrom", self.iso, "-boot", "d"]
+
     def command(self):
         command = ["qemu-system-x86_64", "-machine", "q35", "-accel", self.accel, "-cpu", self.cpu,
-                   "-m", str(self.memory), "-smp", str(self.cpus), "-cdrom", self.iso,
-                   "-boot", "d", "-no-reboot", "-nodefaults", "-display", "none", "-vga", "std",
+                   "-m", str(self.memory), "-smp", str(self.cpus), *self.medium(),
+                   "-no-reboot", "-nodefaults", "-display", "none", "-vga", "std",
                    "-chardev", "stdio,id=com1,signal=off", "-serial", "chardev:com1"]
         return command + (["-bios", OVMF] if self.uefi else [])
 
@@ -352,9 +361,10 @@ def kvm_obstacle():
 PLATFORMS = ("bochs", "qemu-kvm", "qemu-kvm-uefi", "qemu-tcg", "qemu-tcg-uefi")
 
 
-def make_machine(platform, iso, memory, cpus, model=None, **options):
-    """The machine of a platform's name; options go to Bochs."""
+def make_machine(platform, iso, memory, cpus, model=None, kinds=(Bochs, Qemu), **options):
+    """The machine of a platform's name; options go to Bochs. kinds: the classes to take."""
+    bochs, qemu = kinds
     if platform == "bochs":
-        return Bochs(iso, memory, cpus, model=model or BOCHS_MODEL, **options)
+        return bochs(iso, memory, cpus, model=model or BOCHS_MODEL, **options)
     accel = "kvm" if "kvm" in platform else "tcg"
-    return Qemu(iso, memory, cpus, accel=accel, uefi=platform.endswith("uefi"), cpu=model)
+    return qemu(iso, memory, cpus, accel=accel, uefi=platform.endswith("uefi"), cpu=model)
