@@ -45,11 +45,11 @@ lint: | need-lint
 E2E := tests/e2e/run
 E2E_NEEDS := $(B)/tithe.elf guest guests
 .PHONY: test-e2e test-e2e-quick test-e2e-all
-test-e2e: $(E2E_NEEDS) | need-e2e need-run-bochs need-run-qemu
+test-e2e: $(E2E_NEEDS) | need-e2e need-run-bochs need-run-qemu need-run-pxe
 	@$(E2E)
-test-e2e-quick: $(E2E_NEEDS) | need-e2e need-run-bochs need-run-qemu
+test-e2e-quick: $(E2E_NEEDS) | need-e2e need-run-bochs need-run-qemu need-run-pxe
 	@$(E2E) --quick
-test-e2e-all: $(E2E_NEEDS) | need-e2e need-run-bochs need-run-qemu
+test-e2e-all: $(E2E_NEEDS) | need-e2e need-run-bochs need-run-qemu need-run-pxe
 	@$(E2E) --all
 
 # A few guest kernels that touch most of the machine, for test-quick.

@@ -134,7 +134,7 @@ def talk(case, machine):
 def expect_fatal(case, machine):
     """Exactly one line begins "tithe: fatal: ", and it says what it should."""
     machine.read_all()
-    lines = re.findall(rb"(?:^|\n)(tithe: fatal: [^\r\n]*)", bytes(machine.transcript))
+    lines = re.findall(rb"(?:^|[\r\n])(tithe: fatal: [^\r\n]*)", bytes(machine.transcript))
     if len(lines) != 1:
         raise Failed(f"{len(lines)} fatal lines: {last_words(machine)}")
     if not re.search(case.fatal, lines[0].decode(errors="replace")):

@@ -11,6 +11,7 @@ import pexpect
 import disks
 import display
 import guests as more_guests
+import netboot
 from case import (GUEST_INITRD, GUEST_KERNEL, RESULTS, TITHE_ELF, Case, Failed, Step,
                   run_machine)
 from firmware import FIRMWARE
@@ -244,6 +245,6 @@ users = [
 ]
 
 CASES = guests + disks.CASES + machines + inputs + users + FIRMWARE + display.CASES + \
-    more_guests.CASES
+    more_guests.CASES + netboot.CASES
 assert len({case.name for case in CASES}) == len(CASES), "two cases have one name"
 assert os.path.basename(GUEST_INITRD) == "initrd.img" and sys.version_info >= (3, 9)
