@@ -154,13 +154,14 @@ void vmx_set_tsc_offset(struct vmx_vcpu *v, uint64_t offset)
 
 void vmx_set_preemption(struct vmx_vcpu *v, uint64_t host_tsc)
 {
-    uint64_t now, ticks = 0;
+    uint64_t now = rdtsc(), ticks = 0;
 
-    now = rdtsc();
-    if (host_tsc > now)
+    if (likely(host_tsc > now))
         ticks = (host_tsc - now) >> vmx_caps.preemption_shift;
     /* A deadline beyond the counter's range: leave, look at the clock, and come back. */
-    vmwrite(VMCS_PREEMPTION_TIMER, (uint32_t)MIN(ticks, UINT32_MAX));
+    if (unlikely(ticks > UINT32_MAX))
+        ticks = UINT32_MAX;
+    vmwrite(VMCS_PREEMPTION_TIMER, (uint32_t)ticks);
     v->preempt_deadline = host_tsc;
 }
 
