@@ -14,6 +14,7 @@
 struct gdt;
 struct tss;
 struct vcpu;
+struct vmx_registers;
 
 struct percpu {
     struct percpu *self; /* at GS:0 */
@@ -32,8 +33,9 @@ struct percpu {
     void (*timer_follower)(void);
     uint32_t wakeups; /* bumped by every kick (machine/apic.h) */
     /* Upper layers hang their own per-CPU state here. */
-    void *vmx;            /* vmx/: VMXON region and capabilities in use */
-    void *sched;          /* sched/: run queue */
+    void *vmx;                   /* vmx/: VMXON region and capabilities in use */
+    struct vmx_registers *guest; /* vmx/: what its registers hold for guests */
+    void *sched;                 /* sched/: run queue */
     uint64_t slice_end;   /* vm/: when the vCPU that runs is to look at the queue, if it is timed */
     struct vcpu *timed;   /* vm/: the vCPU whose own deadline is in the preemption timer */
     struct vcpu *running; /* vm/: the vCPU in guest mode or being handled, or NULL */

@@ -24,8 +24,20 @@ struct account {
 };
 
 void account_init(struct account *a, enum account_state state, uint64_t now);
-/* From now on in that state. A clock that goes back counts as standing still. */
-void account_switch(struct account *a, enum account_state state, uint64_t now);
+/* Since it entered its state. A clock that goes back counts as standing still. */
+static inline uint64_t account_elapsed(const struct account *a, uint64_t now)
+{
+    return (int64_t)(now - a->since) > 0 ? now - a->since : 0;
+}
+/* From now on in that state. */
+static inline void account_switch(struct account *a, enum account_state state, uint64_t now)
+{
+    uint64_t ticks = account_elapsed(a, now);
+
+    a->ticks[a->state] += ticks;
+    a->since += ticks;
+    a->state = state;
+}
 /* The ticks in that state up to now, the part that goes on included. */
 uint64_t account_ticks(const struct account *a, enum account_state state, uint64_t now);
 /* The states' names as statistics print them. */

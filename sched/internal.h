@@ -22,6 +22,8 @@ void place_unclaim(struct sched_queue *q);
 int place_idle_helper(const struct sched_queue *q);
 /* Takes one READY entity from another queue for this one, which has none. */
 bool place_pull(struct sched_queue *q, uint64_t now);
+/* Whether place_balance would look. */
+bool place_balance_due(const struct sched_queue *q, uint64_t now);
 /* From time to time: takes one from a queue that has fallen behind this one. True: it did. */
 bool place_balance(struct sched_queue *q, uint64_t now);
 

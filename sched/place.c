@@ -142,12 +142,17 @@ bool place_pull(struct sched_queue *q, uint64_t now)
     return false;
 }
 
+bool place_balance_due(const struct sched_queue *q, uint64_t now)
+{
+    return q->sched->nr_cpus > 1 && now - q->balanced >= q->sched->balance_every;
+}
+
 bool place_balance(struct sched_queue *q, uint64_t now)
 {
     struct sched *s = q->sched;
     struct sched_queue *best = NULL;
 
-    if (s->nr_cpus == 1 || now - q->balanced < s->balance_every)
+    if (!place_balance_due(q, now))
         return false;
     q->balanced = now;
     for (unsigned i = 1; i < s->nr_cpus; i++) {

@@ -29,6 +29,15 @@ static uint64_t to_virtual(uint64_t ticks, uint64_t weight)
     return (ticks << VIRTUAL_SHIFT) / weight;
 }
 
+/* The other way, and at most so many. */
+static uint64_t to_ticks(uint64_t time, uint64_t weight, uint64_t most)
+{
+    uint64_t product;
+
+    return __builtin_mul_overflow(time, weight, &product) ? most
+                                                          : MIN(product >> VIRTUAL_SHIFT, most);
+}
+
 /* ------------------------------------------------------------------ the queue's virtual time */
 
 /* Lets q->time be the mean, rounded down, and keeps the rest in sum. */
@@ -250,7 +259,7 @@ static void charge(struct sched_queue *q, struct sched_entity *e, uint64_t ticks
 
 static struct sched_entity *pick_floor(struct sched_queue *q, uint64_t now)
 {
-    struct tree_node *n = tree_pick(&q->floors, now);
+    struct tree_node *n = tree_empty(&q->floors) ? NULL : tree_pick(&q->floors, now);
 
     return n != NULL ? container_of(n, struct sched_entity, floor) : NULL;
 }
@@ -286,11 +295,10 @@ static bool preempts(struct sched_queue *q, uint64_t now)
 static uint64_t until(struct sched_queue *q, uint64_t now)
 {
     const struct sched_virtual *v = &q->current->v;
-    uint64_t ticks = mul_div(v->deadline - v->time, v->weight, 1ull << VIRTUAL_SHIFT);
-    uint64_t shortest = q->sched->slice >> MIN_RUN_SHIFT;
-    struct tree_node *floor = tree_first(&q->floors);
+    uint64_t slice = q->sched->slice, ticks = to_ticks(v->deadline - v->time, v->weight, slice);
+    uint64_t shortest = slice >> MIN_RUN_SHIFT;
+    struct tree_node *floor = tree_empty(&q->floors) ? NULL : tree_first(&q->floors);
 
-    ticks = MIN(ticks, q->sched->slice);
     if (floor != NULL && tree_before(now, floor->key))
         ticks = MIN(ticks, floor->key - now);
     return now + MAX(ticks, shortest);

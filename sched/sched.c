@@ -346,9 +346,9 @@ static uint64_t time_for(struct sched_queue *q, uint64_t now)
     return MIN(until, now + balance);
 }
 
+/* e is in no tree any more. */
 static void run(struct sched_queue *q, struct sched_entity *e, uint64_t now)
 {
-    sched_take_ready(q, e);
     set_state(e, SCHED_RUNNING, now);
     e->wakeup = false;
     e->expired = false;
@@ -371,6 +371,7 @@ static struct sched_choice choose_here(struct sched_queue *q, uint64_t now)
     choice.entity = choose(q, now);
     set_bit(q, &q->sched->idle, choice.entity == NULL);
     if (choice.entity != NULL) {
+        sched_take_ready(q, choice.entity);
         run(q, choice.entity, now);
         choice.until = q->until;
         choice.kick = place_idle_helper(q);
@@ -398,6 +399,54 @@ struct sched_choice sched_pick(struct sched_queue *q, uint64_t now)
     if (choice.entity == NULL && taken) /* what it has taken may not run yet: others go on */
         choice.kick = place_idle_helper(q);
     return choice;
+}
+
+/* Nothing but the order in which those who are ready come: no siblings, none to be released. */
+static bool yields_plainly(const struct sched_queue *q, uint64_t now)
+{
+    return q->favoured == NULL && tree_empty(&q->held) && q->current->group->nr == 1 &&
+           q->nr_ready > 0 && q->interrupt_since == 0 && !place_balance_due(q, now);
+}
+
+/* The one who runs and the one who is next change places. */
+static struct sched_choice exchange(struct sched_queue *q, struct sched_entity *next, uint64_t now)
+{
+    struct sched_entity *e = q->current;
+
+    tree_remove(&q->ready, &next->node);
+    q->sched->policy->unqueue(q, next);
+    set_state(e, SCHED_READY, now);
+    tree_insert(&q->ready, &e->node);
+    __atomic_store_n(&q->wanted, q->ready.root->any, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&q->news, false, __ATOMIC_SEQ_CST);
+    q->decisions++;
+    run(q, next, now);
+    return (struct sched_choice){next, q->until, place_idle_helper(q)};
+}
+
+struct sched_choice sched_hand_over(struct sched_queue *q, uint64_t now)
+{
+    struct sched_entity *e = q->current, *next;
+    struct sched_choice choice;
+
+    if (!yields_plainly(q, now)) {
+        sched_requeue(e, SCHED_YIELDS, now);
+        return sched_pick(q, now);
+    }
+    spin_lock(&q->lock);
+    charge(q, now);
+    q->sched->policy->join(q, e, SCHED_JOIN_YIELDED, now);
+    next = q->sched->policy->pick(q, now);
+    if (likely(next != NULL && next != e && group_release(next, now) == now)) {
+        choice = exchange(q, next, now);
+        spin_unlock(&q->lock);
+        return choice;
+    }
+    stop_running(q, now);
+    set_state(e, SCHED_READY, now);
+    sched_put_ready(q, e);
+    spin_unlock(&q->lock);
+    return sched_pick(q, now);
 }
 
 struct sched_choice sched_look(struct sched_queue *q, uint64_t now)

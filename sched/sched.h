@@ -129,6 +129,8 @@ struct sched_choice {
 };
 /* Makes the next entity the running one; with none here, one that waits for another CPU. */
 struct sched_choice sched_pick(struct sched_queue *q, uint64_t now);
+/* sched_requeue with SCHED_YIELDS, and sched_pick, in one. */
+struct sched_choice sched_hand_over(struct sched_queue *q, uint64_t now);
 /*
  * The running entity's time is over, or there are news. With entity NULL it should give way
  * (sched_requeue, sched_pick); else it goes on.

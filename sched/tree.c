@@ -25,6 +25,15 @@ static void update(struct tree *t, struct tree_node *n)
     }
 }
 
+/* The same of a node that has none below it. */
+static void update_leaf(struct tree *t, struct tree_node *n)
+{
+    t->steps++;
+    n->height = 1;
+    n->least = n->value;
+    n->any = n->mask;
+}
+
 /* Where a pointer to n is: in its parent, or the root. */
 static struct tree_node **link_of(struct tree *t, struct tree_node *n)
 {
@@ -102,6 +111,12 @@ void tree_insert(struct tree *t, struct tree_node *n)
     struct tree_node **link = &t->root, *up = NULL;
 
     ASSERT(!tree_linked(n));
+    if (t->root == NULL) {
+        n->up = n->left = n->right = NULL;
+        t->root = n;
+        update_leaf(t, n);
+        return;
+    }
     while (*link != NULL) {
         t->steps++;
         up = *link;
@@ -136,6 +151,11 @@ void tree_remove(struct tree *t, struct tree_node *n)
     struct tree_node *from = n->up;
 
     ASSERT(tree_linked(n));
+    if (t->root == n && n->height == 1) {
+        t->root = NULL;
+        n->height = 0;
+        return;
+    }
     if (n->left != NULL && n->right != NULL)
         from = replace_by_next(t, n);
     else

@@ -145,17 +145,19 @@ static void idle(struct sched_queue *q)
 void cpu_loop(void)
 {
     struct sched_queue *q = loop_queue();
+    bool yields = false;
 
     if (this_cpu()->vmx == NULL)
         vmx_cpu_start();
     for (;;) {
-        struct sched_choice choice = sched_pick(q, rdtsc());
+        struct sched_choice choice = yields ? sched_hand_over(q, rdtsc()) : sched_pick(q, rdtsc());
 
         look_at(choice.until, choice.entity != NULL);
         if (choice.entity != NULL) {
             vcpu_drive_timers();
-            vcpu_run(container_of(choice.entity, struct vcpu, sched), choice.kick);
+            yields = vcpu_run(container_of(choice.entity, struct vcpu, sched), choice.kick);
         } else {
+            yields = false;
             timer_use_follower(NULL);
             loop_tell(choice.kick);
             idle(q);

@@ -598,7 +598,7 @@ static enum next run(struct vcpu *c, struct sched_queue *q)
     return next;
 }
 
-void vcpu_run(struct vcpu *c, int helper)
+bool vcpu_run(struct vcpu *c, int helper)
 {
     enum next next;
 
@@ -610,11 +610,12 @@ void vcpu_run(struct vcpu *c, int helper)
     next = run(c, loop_queue());
     vmx_account_end(&c->vmx);
     stop_running(c);
-    if (next == YIELD || next == GIVE_WAY)
-        sched_requeue(&c->sched, next == YIELD ? SCHED_YIELDS : SCHED_PREEMPTED, rdtsc());
+    if (next == GIVE_WAY)
+        sched_requeue(&c->sched, SCHED_PREEMPTED, rdtsc());
     if (next != STOP)
-        return;
+        return next == YIELD;
     vmx_vcpu_put(&c->vmx);
     leave(c);
     vm_vcpu_stopped(c->vm);
+    return false;
 }

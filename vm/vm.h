@@ -296,7 +296,7 @@ void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_of
  * Runs c on this CPU until it blocks, gives way or stops. Once it is loaded, and who was loaded
  * before may move, the CPU helper (or SCHED_NO_CPU) is told to look for work.
  */
-void vcpu_run(struct vcpu *c, int helper);
+bool vcpu_run(struct vcpu *c, int helper);
 /* A stopped vCPU runs from now on. */
 void vcpu_start(struct vcpu *c);
 /* Nothing of the vCPU's fires any more; before it is destroyed. */

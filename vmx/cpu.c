@@ -8,6 +8,7 @@
 #include "machine/percpu.h"
 #include "vmx/caps.h"
 #include "vmx/cpu.h"
+#include "vmx/internal.h"
 #include "vmx/msrs.h"
 #include "vmx/vmcs.h"
 
@@ -126,6 +127,7 @@ void vmx_cpu_start(void)
     check_same();
     *(uint32_t *)mpn_ptr(region) = vmx_caps.revision;
     cpu->vmx = mpn_ptr(region);
+    switch_init_cpu(cpu);
     write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
     write_cr4(read_cr4() | CR4_VMXE);
     __asm__ goto("vmxon %0\n\tjbe %l[fail]" : : "m"(pa.v) : "cc", "memory" : fail);

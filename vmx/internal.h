@@ -4,6 +4,8 @@
 
 #include "vmx/vcpu.h"
 
+struct percpu;
+
 #define DR6_RESET 0xffff0ff0u
 
 /*
@@ -92,6 +94,8 @@ void fpu_switch_out(struct vmx_vcpu *v, struct vmx_registers *r);
 void fpu_learn(const struct vmx_vcpu *v, struct vmx_registers *r);
 
 /* switch.c. */
+void switch_init_cpu(struct percpu *cpu);
+/* This CPU's. */
 struct vmx_registers *switch_registers(void);
 /* The bitmap for the MSRs that are switched with the vCPU. */
 void switch_init_msrs(struct vmx_vcpu *v);

@@ -76,7 +76,7 @@ static void msrs_in(const struct vmx_vcpu *v, struct vmx_registers *r)
 
 void switch_reset_msrs(struct vmx_vcpu *v)
 {
-    struct vmx_registers *r = &registers[this_cpu()->index];
+    struct vmx_registers *r = this_cpu()->guest;
 
     if (v->current)
         msrs_out(v, r);
@@ -136,7 +136,7 @@ static void debug_in(const struct vmx_vcpu *v, struct vmx_registers *r)
 
 void switch_reset_debug(struct vmx_vcpu *v)
 {
-    struct vmx_registers *r = &registers[this_cpu()->index];
+    struct vmx_registers *r = this_cpu()->guest;
 
     debug_out(v, r);
     memset(v->dr, 0, sizeof(v->dr));
@@ -147,14 +147,21 @@ void switch_reset_debug(struct vmx_vcpu *v)
 
 /* ------------------------------------------------------------------ on and off a CPU */
 
+void switch_init_cpu(struct percpu *cpu)
+{
+    cpu->guest = &registers[cpu->index];
+}
+
 struct vmx_registers *switch_registers(void)
 {
-    return &registers[this_cpu()->index];
+    return this_cpu()->guest;
 }
 
 struct vmx_vcpu *vmx_vcpu_loaded(void)
 {
-    return switch_registers()->loaded;
+    struct vmx_registers *r = switch_registers();
+
+    return r != NULL ? r->loaded : NULL;
 }
 
 /* Before the first guest: what firmware and loader have left. */
@@ -181,7 +188,7 @@ static __attribute__((noinline)) void enter_cpu(struct vmx_vcpu *v, const struct
 void vmx_vcpu_load(struct vmx_vcpu *v)
 {
     const struct percpu *cpu = this_cpu();
-    struct vmx_registers *r = &registers[cpu->index];
+    struct vmx_registers *r = cpu->guest;
 
     if (r->loaded == v)
         return;

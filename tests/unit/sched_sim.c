@@ -76,10 +76,9 @@ static void kick(struct sim *m, int cpu)
         dispatch(m, (unsigned)cpu);
 }
 
-static void dispatch(struct sim *m, unsigned cpu)
+static void run_chosen(struct sim *m, unsigned cpu, struct sched_choice choice)
 {
     struct sim_cpu *c = &m->cpus[cpu];
-    struct sched_choice choice = sched_pick(&m->queues[cpu], m->now);
     struct sim_task *task;
 
     c->current = choice.entity;
@@ -103,6 +102,11 @@ static void dispatch(struct sim *m, unsigned cpu)
     }
     m->switches++;
     kick(m, choice.kick);
+}
+
+static void dispatch(struct sim *m, unsigned cpu)
+{
+    run_chosen(m, cpu, sched_pick(&m->queues[cpu], m->now));
 }
 
 /* The running task has run up to now. */
@@ -273,7 +277,7 @@ static void cpu_event(struct sim *m, unsigned cpu)
         dispatch(m, cpu);
     } else if (c->spin_at <= m->now) {
         advance(m, c);
-        give_up(m, cpu, SCHED_YIELDS);
+        run_chosen(m, cpu, sched_hand_over(&m->queues[cpu], m->now));
     } else {
         look(m, cpu);
     }

@@ -362,13 +362,55 @@ static void test_no_lost_wakeups(void **state)
         race(policies[i]);
 }
 
+/* Whoever yields comes after all others: they take turns, and all time is somebody's. */
+static void hand_around(const struct sched_policy *policy, unsigned n)
+{
+    unsigned turns[ENTITIES] = {0}, rounds = 60 * n;
+    uint64_t now = 1, ticks = 0;
+    struct sched_choice c;
+    struct fixture f;
+
+    start(&f, policy, 1);
+    for (unsigned i = 0; i < n; i++)
+        (void)sched_wake(&f.e[i], 0);
+    c = sched_pick(f.q, now);
+    for (unsigned i = 0; i < rounds; i++) {
+        const struct sched_entity *last = c.entity;
+
+        turns[last - f.e]++;
+        now += 7;
+        c = sched_hand_over(f.q, now);
+        assert_true(n == 1 || c.entity != last);
+        assert_true(n == 1 || c.until > now);
+        assert_int_equal(f.q->nr_ready, n - 1);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(turns[i], rounds / n);
+        ticks += account_ticks(&f.e[i].account, ACCOUNT_GUEST, now);
+    }
+    assert_int_equal(ticks, now - 1);
+    for (unsigned i = 0; i < n; i++) {
+        assert_true(sched_block(c.entity, now));
+        c = sched_pick(f.q, now);
+    }
+    finish(&f);
+}
+
+static void test_hand_around(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(policies); i++)
+        for (unsigned n = 1; n <= ENTITIES; n++)
+            hand_around(policies[i], n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),           cmocka_unit_test(test_company),
         cmocka_unit_test(test_turns),           cmocka_unit_test(test_wake_while_running),
         cmocka_unit_test(test_resident),        cmocka_unit_test(test_accounts),
-        cmocka_unit_test(test_no_lost_wakeups),
+        cmocka_unit_test(test_no_lost_wakeups), cmocka_unit_test(test_hand_around),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
