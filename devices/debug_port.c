@@ -3,6 +3,7 @@
  * firmware at 0xE9 (as in Bochs) and 0x402 (as in QEMU), which writes lines to the VM's log.
  */
 #include "devices/bus.h"
+#include "devices/debug_port.h"
 #include "devices/machine.h"
 
 #define PORT_POST      0x80
@@ -15,6 +16,7 @@
 struct debug_port {
     struct device device;
     uint8_t post;
+    uint8_t posted; /* whether one was written */
     uint8_t length; /* of line */
     char line[LINE_MAX + 1];
 };
@@ -41,7 +43,16 @@ static uint64_t post_read(void *opaque, uint64_t offset UNUSED, unsigned size UN
 
 static void post_write(void *opaque, uint64_t offset UNUSED, unsigned size UNUSED, uint64_t value)
 {
-    ((struct debug_port *)opaque)->post = (uint8_t)value;
+    struct debug_port *p = opaque;
+
+    p->post = (uint8_t)value;
+    p->posted = 1;
+}
+
+bool debug_port_post(const struct debug_port *p, uint8_t *code)
+{
+    *code = p->post;
+    return p->posted;
 }
 
 static uint64_t delay_read(void *opaque UNUSED, uint64_t offset UNUSED, unsigned size UNUSED)
@@ -90,6 +101,8 @@ static int debug_port_create(struct device *d, struct machine *m)
         err = bus_add_ports(m->bus, PORT_CONSOLE, 1, "debug-console", &console_ops, p);
     if (err == 0 && m->config.debug_console)
         err = bus_add_ports(m->bus, PORT_CONSOLE_2, 1, "debug-console-2", &console_ops, p);
+    if (err == 0)
+        m->debug_port = p;
     return err;
 }
 
@@ -99,6 +112,7 @@ static void debug_port_reset(struct device *d)
 
     flush_line(p);
     p->post = 0;
+    p->posted = 0;
 }
 
 static void debug_port_destroy(struct device *d)
@@ -111,6 +125,7 @@ static void debug_port_save(struct device *d, struct device_state *s)
     struct debug_port *p = to_debug_port(d);
 
     device_state_put(s, &p->post, sizeof(p->post));
+    device_state_put(s, &p->posted, sizeof(p->posted));
     device_state_put(s, &p->length, sizeof(p->length));
     device_state_put(s, p->line, sizeof(p->line));
 }
@@ -120,10 +135,12 @@ static bool debug_port_load(struct device *d, struct device_state *s)
     struct debug_port *p = to_debug_port(d);
 
     device_state_get(s, &p->post, sizeof(p->post));
+    device_state_get(s, &p->posted, sizeof(p->posted));
     device_state_get(s, &p->length, sizeof(p->length));
     device_state_get(s, p->line, sizeof(p->line));
-    if (p->length >= LINE_MAX) {
+    if (p->length >= LINE_MAX || p->posted > 1) {
         p->length = 0;
+        p->posted = 0;
         s->failed = true;
     }
     return !s->failed;

@@ -34,6 +34,7 @@ struct acpi_pm;
 struct i8042;
 struct piix3;
 struct vga;
+struct debug_port;
 
 /* Kinds of boot devices, as SeaBIOS numbers them in CMOS. */
 enum machine_boot {
@@ -50,6 +51,7 @@ struct machine_config {
     uint64_t apic_shift;   /* the local APICs' timer clock is the TSC >> apic_shift */
     struct chardev com[4]; /* write NULL: no such port */
     bool debug_console;    /* ports 0xE9 and 0x402 write to the VM's log */
+    bool debug_exit;       /* a write to port 0x501 turns the VM off */
     /*
      * Firmware starts the guest: the chip set is as after power-on. Without, it is as firmware
      * leaves it.
@@ -101,6 +103,7 @@ struct machine {
     struct i8042 *i8042;
     struct piix3 *piix3;
     struct vga *vga; /* NULL: none */
+    struct debug_port *debug_port;
     struct list devices;
     uint16_t isa_level; /* level of each ISA IRQ */
     /* Counts changes of what lapic_eoi_exit_bitmap says because of the IOAPIC. */

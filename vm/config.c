@@ -51,6 +51,7 @@ static const struct key keys[] = {
     {"acpi", KEY_BOOL, FIELD(acpi)},
     {"start", KEY_BOOL, FIELD(start)},
     {"debug_console", KEY_BOOL, FIELD(debug_console)},
+    {"debug_exit", KEY_BOOL, FIELD(debug_exit)},
 };
 
 _Static_assert(ARRAY_SIZE(keys) <= CONFIG_MAX_KEYS, "struct parser has room for all");

@@ -86,6 +86,7 @@ struct vm_config {
     bool acpi;          /* the guest gets ACPI tables */
     bool start;         /* started when the host comes up */
     bool debug_console; /* ports 0xE9 and 0x402 write to the VM's log */
+    bool debug_exit;    /* a write to port 0x501 turns the VM off */
 };
 
 struct config_ops {

@@ -253,7 +253,7 @@ static void triple_fault(struct vmx_vcpu *v)
     struct vcpu *c = vcpu_of(v);
 
     vm_log(c->vm, "triple fault at rip 0x%lx: the VM is reset", vmx_rip(v));
-    vmx_dump(v, c->vm->config.name);
+    vm_dump(c);
     spin_lock(&c->vm->lock);
     vm_request_end(c->vm, VM_END_RESET);
     spin_unlock(&c->vm->lock);

@@ -1,4 +1,5 @@
 /* A VM's life: made from its configuration, started, ended, made anew. */
+#include "devices/debug_port.h"
 #include "lib/assert.h"
 #include "lib/format.h"
 #include "lib/log.h"
@@ -157,6 +158,7 @@ static int make_parts(struct vm *vm)
     config.ram_bytes = vm->config.memory;
     config.apic_shift = vm->vmx.apic_shift;
     config.debug_console = vm->config.debug_console;
+    config.debug_exit = vm->config.debug_exit;
     config.vga = vm_wants_vga(&vm->config);
     vm_disks_config(vm, &config);
     error = vm_firmware_config(vm, &config);
@@ -284,10 +286,19 @@ void vm_request_end(struct vm *vm, enum vm_end why)
         vcpu_request(vm->vcpus[i], REQUEST_STOP);
 }
 
+void vm_dump(struct vcpu *c)
+{
+    uint8_t post;
+
+    vmx_dump(&c->vmx, c->vm->config.name);
+    if (debug_port_post(c->vm->machine.debug_port, &post))
+        vm_log(c->vm, "last POST code (port 80h): %02x", post);
+}
+
 void vm_crash(struct vcpu *c, const char *why)
 {
     vm_log(c->vm, "stopped: %s", why);
-    vmx_dump(&c->vmx, c->vm->config.name);
+    vm_dump(c);
     spin_lock(&c->vm->lock);
     vm_request_end(c->vm, VM_END_CRASH);
     spin_unlock(&c->vm->lock);

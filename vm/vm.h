@@ -146,6 +146,9 @@ void vm_start(struct vm *vm);
  * counts.
  */
 void vm_request_end(struct vm *vm, enum vm_end why);
+/* Called by a vCPU, with its state loaded: what there is to say of it and of the VM's last words.
+ */
+void vm_dump(struct vcpu *c);
 /* Called by a vCPU, with its state loaded: dumps it and ends the VM as crashed. */
 void vm_crash(struct vcpu *c, const char *why);
 /* One vCPU has left. The last one settles what happens to the VM. */

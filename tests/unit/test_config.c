@@ -72,7 +72,7 @@ static void test_full(void **state)
                              "boot = linux\n"
                              "acpi = no\n"
                              "start = off\n"
-                             "debug_console = yes\n"
+                             "debug_console = yes\ndebug_exit = yes\n"
                              "vga = yes\n"
                              "screen = console\n"
                              "\n"
@@ -103,10 +103,11 @@ static void test_full(void **state)
     assert_false(a->acpi);
     assert_false(a->start);
     assert_true(a->debug_console);
+    assert_true(a->debug_exit);
     assert_int_equal(a->vga, CONFIG_VGA_YES);
     assert_int_equal(a->screen, CONFIG_SCREEN_CONSOLE);
     assert_true(b->valid);
-    assert_int_equal(b->line, 24);
+    assert_int_equal(b->line, 25);
     assert_string_equal(b->name, "b-2.x_");
     assert_int_equal(b->memory, MIB(256));
     assert_int_equal(b->cpus, 1);
@@ -124,6 +125,7 @@ static void test_full(void **state)
     assert_true(b->acpi);
     assert_true(b->start);
     assert_false(b->debug_console);
+    assert_false(b->debug_exit);
     assert_int_equal(b->vga, CONFIG_VGA_AUTO);
     assert_int_equal(b->screen, CONFIG_SCREEN_NONE);
 }

@@ -1,4 +1,5 @@
 /* devices/debug_port: POST codes, the delay port, and the console's lines. */
+#include "devices/debug_port.h"
 #include "tests/unit/pc.h"
 
 static void text(struct pc *pc, unsigned port, const char *s)
@@ -17,12 +18,16 @@ static void init_console(struct pc *pc)
 static void test_post_and_delay(void **state)
 {
     const struct bus_counters *counters;
+    uint8_t code;
     struct pc pc;
 
     (void)state;
     pc_init(&pc);
     counters = bus_counters(pc.m.bus);
+    assert_false(debug_port_post(pc.m.debug_port, &code));
     pc_outb(&pc, 0x80, 0x5a);
+    assert_true(debug_port_post(pc.m.debug_port, &code));
+    assert_int_equal(code, 0x5a);
     assert_int_equal(pc_inb(&pc, 0x80), 0x5a);
     pc_outb(&pc, 0xed, 1);
     assert_int_equal(pc_inb(&pc, 0xed), 0xff);
@@ -35,6 +40,7 @@ static void test_post_and_delay(void **state)
     assert_int_equal(counters->unclaimed_writes, 4);
     machine_reset(&pc.m);
     assert_int_equal(pc_inb(&pc, 0x80), 0);
+    assert_false(debug_port_post(pc.m.debug_port, &code));
     pc_finish(&pc);
 }
 
@@ -68,6 +74,7 @@ static void test_console(void **state)
 static void test_save_load(void **state)
 {
     struct pc a, b;
+    uint8_t code;
 
     (void)state;
     init_console(&a);
@@ -78,6 +85,8 @@ static void test_save_load(void **state)
     text(&b, 0xe9, "lo\n");
     assert_string_equal(b.f.last_log, "hello");
     assert_int_equal(pc_inb(&b, 0x80), 0x42);
+    assert_true(debug_port_post(b.m.debug_port, &code));
+    assert_int_equal(code, 0x42);
     pc_finish(&a);
     pc_finish(&b);
 }
