@@ -35,6 +35,7 @@ struct i8042;
 struct piix3;
 struct vga;
 struct debug_port;
+struct dma;
 
 /* Kinds of boot devices, as SeaBIOS numbers them in CMOS. */
 enum machine_boot {
@@ -104,6 +105,7 @@ struct machine {
     struct piix3 *piix3;
     struct vga *vga; /* NULL: none */
     struct debug_port *debug_port;
+    struct dma *dma;
     struct list devices;
     uint16_t isa_level; /* level of each ISA IRQ */
     /* Counts changes of what lapic_eoi_exit_bitmap says because of the IOAPIC. */

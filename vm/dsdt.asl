@@ -78,6 +78,18 @@ DefinitionBlock ("", "DSDT", 2, "TITHE", "TITHEDSD", 1)
             })
         }
 
+        Device (DMAC)
+        {
+            Name (_HID, EisaId ("PNP0200"))
+            Name (_CRS, ResourceTemplate ()
+            {
+                IO (Decode16, 0x0000, 0x0000, 1, 0x10)
+                IO (Decode16, 0x0081, 0x0081, 1, 0x0F)
+                IO (Decode16, 0x00C0, 0x00C0, 1, 0x20)
+                DMA (Compatibility, NotBusMaster, Transfer8, ) { 4 }
+            })
+        }
+
         Device (PIT)
         {
             Name (_HID, EisaId ("PNP0100"))
