@@ -11,11 +11,13 @@
 
 #define MACHINE_TAG    0x48544954u /* "TITH" */
 #define MACHINE_END    0x2e444e45u /* "END." */
-#define MACHINE_STREAM 1           /* version */
+#define MACHINE_STREAM 2           /* version */
 #define NR_ISA_IRQS    16u
 #define TIMER_IRQ      0u
 #define TIMER_PIN      2u
 #define CASCADE_IRQ    2u
+#define RTC_IRQ        8u
+#define TIMER_IRQS     (BIT(TIMER_IRQ) | BIT(RTC_IRQ)) /* that the HPET can take over */
 #define PIC_PIN        0u
 
 extern const struct device_class *const __start_device_classes[];
@@ -27,15 +29,45 @@ extern const struct device_class *const __stop_device_classes[];
 
 /* ------------------------------------------------------------------ wires */
 
-static void isa_irq_set(void *opaque, unsigned irq, bool level)
+static void drive_isa(struct machine *m, unsigned irq, bool level)
 {
-    struct machine *m = opaque;
-
     m->isa_level = (uint16_t)((m->isa_level & ~BIT(irq)) | (uint64_t)level << irq);
     if (m->pic != NULL && irq != CASCADE_IRQ)
         pic_set_irq(m->pic, irq, level);
     if (m->ioapic != NULL && irq != CASCADE_IRQ)
         ioapic_set_pin(m->ioapic, irq == TIMER_IRQ ? TIMER_PIN : irq, level);
+}
+
+static void isa_irq_set(void *opaque, unsigned irq, bool level)
+{
+    struct machine *m = opaque;
+
+    if (TIMER_IRQS & BIT(irq)) {
+        m->timers_level = (uint16_t)((m->timers_level & ~BIT(irq)) | (uint64_t)level << irq);
+        if (m->timers_replaced)
+            return;
+    }
+    drive_isa(m, irq, level);
+}
+
+static void replaced_irq_set(void *opaque, unsigned irq, bool level)
+{
+    struct machine *m = opaque;
+
+    if (m->timers_replaced)
+        drive_isa(m, irq, level);
+}
+
+struct irq_line machine_replaced_irq(struct machine *m, unsigned n)
+{
+    return (struct irq_line){replaced_irq_set, m, n == 0 ? TIMER_IRQ : RTC_IRQ};
+}
+
+void machine_replace_timers(struct machine *m, bool on)
+{
+    m->timers_replaced = on;
+    drive_isa(m, TIMER_IRQ, !on && (m->timers_level & BIT(TIMER_IRQ)));
+    drive_isa(m, RTC_IRQ, !on && (m->timers_level & BIT(RTC_IRQ)));
 }
 
 struct irq_line machine_isa_irq(struct machine *m, unsigned irq)
@@ -187,6 +219,8 @@ void machine_destroy(struct machine *m)
 void machine_reset(struct machine *m)
 {
     m->isa_level = 0;
+    m->timers_level = 0;
+    m->timers_replaced = false;
     m->intr_level = false;
     m->lapic_turn = 0;
     for (unsigned i = 0; i < m->config.nr_vcpus; i++)
@@ -219,6 +253,9 @@ struct machine_fields {
     uint16_t isa_level;
     uint8_t intr_level;
     uint8_t lapic_turn;
+    uint16_t timers_level;
+    uint8_t timers_replaced;
+    uint8_t reserved[5];
 };
 
 bool machine_save(struct machine *m, struct device_state *s)
@@ -230,6 +267,8 @@ bool machine_save(struct machine *m, struct device_state *s)
         .isa_level = m->isa_level,
         .intr_level = m->intr_level,
         .lapic_turn = m->lapic_turn,
+        .timers_level = m->timers_level,
+        .timers_replaced = m->timers_replaced,
     };
 
     device_state_put_tag(s, MACHINE_TAG, MACHINE_STREAM);
@@ -255,11 +294,14 @@ static bool load_fields(struct machine *m, struct device_state *s)
         return false;
     device_state_get(s, &f, sizeof(f));
     if (s->failed || f.tsc_hz != m->host->tsc_hz || f.apic_shift != m->config.apic_shift ||
-        f.nr_vcpus != m->config.nr_vcpus || f.lapic_turn >= f.nr_vcpus || f.intr_level > 1)
+        f.nr_vcpus != m->config.nr_vcpus || f.lapic_turn >= f.nr_vcpus || f.intr_level > 1 ||
+        f.timers_replaced > 1 || (f.timers_level & ~TIMER_IRQS))
         return false;
     m->isa_level = f.isa_level;
     m->intr_level = f.intr_level;
     m->lapic_turn = f.lapic_turn;
+    m->timers_level = f.timers_level;
+    m->timers_replaced = f.timers_replaced;
     return true;
 }
 

@@ -108,6 +108,9 @@ struct machine {
     struct dma *dma;
     struct list devices;
     uint16_t isa_level; /* level of each ISA IRQ */
+    /* What PIT and RTC drive their IRQs to, whether or not that arrives (machine_replace_timers) */
+    uint16_t timers_level;
+    bool timers_replaced;
     /* Counts changes of what lapic_eoi_exit_bitmap says because of the IOAPIC. */
     uint32_t eoi_generation;
     bool intr_level;    /* the PIC's output */
@@ -130,6 +133,14 @@ MUST_CHECK bool machine_load(struct machine *m, struct device_state *s);
 
 /* ISA interrupt line irq (0 to 15), for a device to keep. */
 struct irq_line machine_isa_irq(struct machine *m, unsigned irq);
+
+/*
+ * The HPET's legacy replacement: PIT and RTC are cut off from IRQ 0 and 8, and the lines that
+ * machine_replaced_irq gives drive them. n is 0 for IRQ 0 and 1 for IRQ 8; a line that is set while
+ * nothing is replaced does nothing.
+ */
+void machine_replace_timers(struct machine *m, bool on);
+struct irq_line machine_replaced_irq(struct machine *m, unsigned n);
 
 /* The PIC's output: LINT0 of every local APIC, and IOAPIC pin 0 (for ExtINT through there). */
 void machine_set_intr(struct machine *m, bool level);

@@ -100,6 +100,16 @@ DefinitionBlock ("", "DSDT", 2, "TITHE", "TITHEDSD", 1)
             })
         }
 
+        Device (HPET)
+        {
+            Name (_HID, EisaId ("PNP0103"))
+            Name (_UID, 0)
+            Name (_CRS, ResourceTemplate ()
+            {
+                Memory32Fixed (ReadOnly, 0xFED00000, 0x00000400)
+            })
+        }
+
         Device (SPKR)
         {
             Name (_HID, EisaId ("PNP0800"))

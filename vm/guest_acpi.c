@@ -1,6 +1,7 @@
 #include "vm/guest_acpi.h"
 
 #include "devices/acpi_pm.h"
+#include "devices/hpet.h"
 #include "devices/pci.h"
 #include "lib/string.h"
 
@@ -54,7 +55,8 @@ struct address {
     uint8_t space, bit_width, bit_offset, access_size;
     uint64_t address;
 } __attribute__((packed));
-#define SPACE_IO 1
+#define SPACE_MEMORY 0
+#define SPACE_IO     1
 
 /* Fixed ACPI description table, revision 6 (5.2.9). */
 struct fadt {
@@ -139,6 +141,20 @@ enum madt_type {
 #define FLAGS_CONFORM    0
 #define FLAGS_HIGH_LEVEL 0x000d /* active high, level triggered (table 5.26) */
 #define PIT_GSI          2
+
+/* IA-PC HPET specification 1.0a section 3.2.4. */
+struct hpet_table {
+    struct table_header header;
+    uint32_t block_id; /* as the low half of the capabilities register */
+    struct address base;
+    uint8_t number;
+    uint16_t min_ticks; /* between periodic interrupts, so that none is lost */
+    uint8_t page_protection;
+} __attribute__((packed));
+_Static_assert(sizeof(struct hpet_table) == 56, "as the specification has it");
+
+/* What RSDT and XSDT list: FADT, MADT, HPET. */
+#define TABLES 3
 
 /* Tables are laid out one after the other. */
 struct builder {
@@ -347,37 +363,49 @@ static uint64_t put_madt(struct builder *b, unsigned nr_vcpus)
     return put_table(b, &m->header);
 }
 
+static uint64_t put_hpet(struct builder *b)
+{
+    struct hpet_table t;
+
+    memset(&t, 0, sizeof(t));
+    fill_header(&t.header, "HPET", 1, sizeof(t));
+    t.block_id = HPET_BLOCK_ID;
+    t.base = (struct address){.space = SPACE_MEMORY, .bit_width = 64, .address = GUEST_HPET_BASE};
+    t.min_ticks = HPET_MIN_TICKS;
+    return put_table(b, &t.header);
+}
+
 /* The lists of all tables: the RSDT has 32-bit addresses, for old systems, the XSDT 64-bit ones. */
-static uint64_t put_rsdt(struct builder *b, const uint64_t tables[2])
+static uint64_t put_rsdt(struct builder *b, const uint64_t tables[TABLES])
 {
     struct {
         struct table_header header;
-        uint32_t tables[2];
+        uint32_t tables[TABLES];
     } __attribute__((packed)) rsdt;
 
     fill_header(&rsdt.header, "RSDT", 1, sizeof(rsdt));
-    rsdt.tables[0] = (uint32_t)tables[0];
-    rsdt.tables[1] = (uint32_t)tables[1];
-    for (unsigned i = 0; i < ARRAY_SIZE(rsdt.tables); i++)
+    for (unsigned i = 0; i < TABLES; i++) {
+        rsdt.tables[i] = (uint32_t)tables[i];
         note_pointer(b, b->at + sizeof(rsdt.header) + i * sizeof(rsdt.tables[0]),
                      sizeof(rsdt.tables[0]));
+    }
     note_table(b, b->at, &rsdt.header);
     return put_table(b, &rsdt.header);
 }
 
-static uint64_t put_xsdt(struct builder *b, const uint64_t tables[2])
+static uint64_t put_xsdt(struct builder *b, const uint64_t tables[TABLES])
 {
     struct {
         struct table_header header;
-        uint64_t tables[2];
+        uint64_t tables[TABLES];
     } __attribute__((packed)) xsdt;
 
     fill_header(&xsdt.header, "XSDT", 1, sizeof(xsdt));
-    xsdt.tables[0] = tables[0];
-    xsdt.tables[1] = tables[1];
-    for (unsigned i = 0; i < ARRAY_SIZE(xsdt.tables); i++)
+    for (unsigned i = 0; i < TABLES; i++) {
+        xsdt.tables[i] = tables[i];
         note_pointer(b, b->at + sizeof(xsdt.header) + i * sizeof(xsdt.tables[0]),
                      sizeof(xsdt.tables[0]));
+    }
     note_table(b, b->at, &xsdt.header);
     return put_table(b, &xsdt.header);
 }
@@ -410,7 +438,7 @@ int guest_acpi_build_at(const struct guest_memory *memory, gpa_t base,
     struct builder b = {
         .memory = memory, .base = base.v, .at = base.v + FIRST_TABLE_AT, .fixups = fixups};
     uint8_t com_mask = 0;
-    uint64_t tables[2];
+    uint64_t tables[TABLES];
 
     if (config->nr_vcpus == 0 || config->nr_vcpus > MACHINE_MAX_VCPUS)
         return E_INVAL;
@@ -419,6 +447,7 @@ int guest_acpi_build_at(const struct guest_memory *memory, gpa_t base,
     put_facs(&b);
     tables[0] = put_fadt(&b, config, put_dsdt(&b, com_mask));
     tables[1] = put_madt(&b, config->nr_vcpus);
+    tables[2] = put_hpet(&b);
     put_rsdp(&b, put_rsdt(&b, tables), put_xsdt(&b, tables));
     *end = b.at;
     return b.failed || b.at > base.v + GUEST_ACPI_SIZE ? E_RANGE : 0;

@@ -1,5 +1,5 @@
 /*
- * A guest's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, FACS, MADT and the DSDT, which is
+ * A guest's ACPI tables (ACPI 6.4): RSDP, XSDT, FADT, FACS, MADT, HPET and the DSDT, which is
  * compiled from vm/dsdt.asl. They tell about the machine that devices/ builds.
  */
 #ifndef VM_GUEST_ACPI_H
@@ -27,7 +27,7 @@ MUST_CHECK int guest_acpi_build(const struct guest_memory *memory,
  */
 #define GUEST_ACPI_RSDP_ROOM 0x40
 #define GUEST_ACPI_RSDP_SIZE 36
-#define GUEST_ACPI_FIXUPS    16
+#define GUEST_ACPI_FIXUPS    24
 
 struct guest_acpi_fixup {
     bool checksum;          /* else an address */

@@ -186,6 +186,8 @@ static void check_tables(void)
     assert_int_equal(get(rsdt + 36, 4), get(xsdt + 36, 8));
     at(get(xsdt + 44, 8), "APIC");
     at(get(rsdt + 40, 4), "APIC");
+    at(get(xsdt + 52, 8), "HPET");
+    at(get(rsdt + 44, 4), "HPET");
     at(get(fadt + 40, 4), "DSDT");
     at(get(fadt + 140, 8), "DSDT");
     at(get(fadt + 36, 4), "FACS");

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "devices/hpet.h"
 #include "devices/machine.h"
 #include "tests/unit/guest_ram.h"
 #include "vm/guest_acpi.h"
@@ -51,7 +52,7 @@ static const uint8_t *table(const struct guest_ram *g, uint64_t at, const char *
 
 struct tables {
     struct guest_ram ram;
-    const uint8_t *rsdp, *xsdt, *rsdt, *fadt, *madt, *dsdt, *facs;
+    const uint8_t *rsdp, *xsdt, *rsdt, *fadt, *madt, *hpet, *dsdt, *facs;
 };
 
 static void build(struct tables *t, const struct guest_acpi_config *config)
@@ -67,11 +68,13 @@ static void build(struct tables *t, const struct guest_acpi_config *config)
     assert_int_equal(sum(t->rsdp, 36), 0);
     t->rsdt = table(&t->ram, get32(t->rsdp + 16), "RSDT");
     t->xsdt = table(&t->ram, get64(t->rsdp + 24), "XSDT");
-    assert_int_equal(get32(t->xsdt + 4), 36 + 2 * 8);
+    assert_int_equal(get32(t->xsdt + 4), 36 + 3 * 8);
     t->fadt = table(&t->ram, get64(t->xsdt + 36), "FACP");
     t->madt = table(&t->ram, get64(t->xsdt + 44), "APIC");
     assert_int_equal(get32(t->rsdt + 36), get64(t->xsdt + 36));
     assert_int_equal(get32(t->rsdt + 40), get64(t->xsdt + 44));
+    t->hpet = table(&t->ram, get64(t->xsdt + 52), "HPET");
+    assert_int_equal(get32(t->rsdt + 44), get64(t->xsdt + 52));
     t->dsdt = table(&t->ram, get64(t->fadt + 140), "DSDT");
     assert_int_equal(get32(t->fadt + 40), get64(t->fadt + 140));
     t->facs = t->ram.bytes + get32(t->fadt + 36);
@@ -157,6 +160,22 @@ static void test_madt(void **state)
     guest_ram_free(&t.ram);
 }
 
+/* Offsets are those of the HPET specification 1.0a, table 3. */
+static void test_hpet(void **state)
+{
+    struct tables t;
+
+    (void)state;
+    build(&t, &(struct guest_acpi_config){.nr_vcpus = 1});
+    assert_int_equal(get32(t.hpet + 4), 56);
+    assert_int_equal(get32(t.hpet + 36), 0x8086a201);
+    assert_int_equal(t.hpet[40], 0);
+    assert_int_equal(get64(t.hpet + 44), 0xfed00000);
+    assert_int_equal(t.hpet[52], 0);
+    assert_int_equal(t.hpet[53] | t.hpet[54] << 8, HPET_MIN_TICKS);
+    guest_ram_free(&t.ram);
+}
+
 /* COMS in the DSDT's disassembly tells which serial ports there are. */
 static void test_dsdt_coms(void **state)
 {
@@ -227,6 +246,7 @@ static void test_iasl(void **state)
     disassemble(dir, "dsdt", t.dsdt, "Name (COMS, 0x01)");
     disassemble(dir, "fadt", t.fadt, "Reset Register");
     disassemble(dir, "madt", t.madt, "Local Apic ID : 02");
+    disassemble(dir, "hpet", t.hpet, "Hardware Block ID : 8086A201");
     disassemble(dir, "xsdt", t.xsdt, "ACPI Table Address   1");
     disassemble(dir, "rsdt", t.rsdt, "ACPI Table Address   1");
     execute(dir, "execute \\_SB.PCI0._PRT", "Contains 128 Elements");
@@ -263,9 +283,9 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fadt),   cmocka_unit_test(test_madt),
-        cmocka_unit_test(test_iasl),   cmocka_unit_test(test_dsdt_coms),
-        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_fadt),      cmocka_unit_test(test_madt),
+        cmocka_unit_test(test_hpet),      cmocka_unit_test(test_iasl),
+        cmocka_unit_test(test_dsdt_coms), cmocka_unit_test(test_errors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
