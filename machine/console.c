@@ -21,7 +21,8 @@
 #define LINE_MAX       512
 #define PREFIX         "tithe: "
 #define RAW_RESERVE    KIB(8) /* of the serial ring, which guests' output leaves to the log */
-#define UNLOCKED       0      /* else the holder's index + 1 */
+#define ERASE_ROW      "\r\x1b[K"
+#define UNLOCKED       0 /* else the holder's index + 1 */
 #define VGA_TEXT       0xb8000
 #define IRQ_ROUNDS_MAX 64 /* what one interrupt handles, so that a broken port cannot hold us */
 
@@ -37,6 +38,8 @@ static struct {
     char log[LOG_RING];
     struct console_stats stats;
     uint64_t drops_told;
+    char prompt[CONSOLE_PROMPT];
+    size_t prompt_len;
     void (*input)(void *opaque, uint8_t byte);
     void *input_opaque;
 } console;
@@ -101,6 +104,23 @@ static void tell_drops(void)
     console.drops_told += n;
 }
 
+static void put_above_prompt(const char *text, size_t n)
+{
+    if (console.prompt_len > 0)
+        serial_put(ERASE_ROW, sizeof(ERASE_ROW) - 1);
+    serial_put(text, n);
+    serial_put(console.prompt, console.prompt_len);
+}
+
+void console_set_prompt(const char *text, size_t n)
+{
+    if (!lock())
+        return;
+    console.prompt_len = MIN(n, sizeof(console.prompt));
+    memcpy(console.prompt, text, console.prompt_len);
+    unlock();
+}
+
 /* text ends with "\r\n"; the log has no use for the "\r". */
 static void put_line(const char *text, size_t n)
 {
@@ -108,8 +128,8 @@ static void put_line(const char *text, size_t n)
     log_append("\n", 1);
     screen_put(text, n);
     tell_drops();
-    if (serial_room() >= n)
-        serial_put(text, n);
+    if (serial_room() >= n + sizeof(ERASE_ROW) + console.prompt_len)
+        put_above_prompt(text, n);
     else
         console.stats.lines_dropped++;
     if (console.panic || console.sync)

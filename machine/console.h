@@ -14,6 +14,12 @@
 size_t console_write_raw(const void *data, size_t n);
 /* Room in the output ring, in bytes. */
 size_t console_room(void);
+/*
+ * What stands on the terminal's last row, and how it is drawn there: lines of the log come above
+ * it. n is 0 for nothing, and at most CONSOLE_PROMPT.
+ */
+#define CONSOLE_PROMPT 128
+void console_set_prompt(const char *text, size_t n);
 /* Where the log ends; it moves with every line. */
 uint64_t console_log_end(void);
 /* Who gets the bytes typed on the serial line; called with interrupts off, from an interrupt. */

@@ -10,17 +10,22 @@
 #include "machine/panic.h"
 #include "machine/timer.h"
 #include "sched/policy.h"
+#include "vm/job.h"
 #include "vm/loop.h"
 #include "vm/vm.h"
 #include "vmx/caps.h"
 
 /* Pages cleared in one go while idle: a wake-up waits for them, 512 ticks each in Bochs. */
 #define SCRUB_PAGES 2
+/* The CPU that does the jobs: the boot CPU, which gets the serial lines' interrupts too. */
+#define JOB_CPU 0
 
 static struct sched sched;
 static struct sched_queue queues[MAX_CPUS];
 /* For each CPU: when it is to look at its queue again. */
 static struct timer looks[MAX_CPUS];
+static struct list jobs = LIST_INIT(jobs);
+static struct spinlock jobs_lock = SPINLOCK_INIT;
 
 struct sched *loop_sched(void)
 {
@@ -79,10 +84,59 @@ static void look_at(uint64_t until, bool runs)
     arm_look(by_itself ? SCHED_NEVER : until);
 }
 
+static bool have_jobs(void)
+{
+    const struct list *first = __atomic_load_n(&jobs.next, __ATOMIC_SEQ_CST);
+
+    return this_cpu()->index == JOB_CPU && first != &jobs;
+}
+
+void job_post(struct job *j)
+{
+    bool is_new;
+
+    spin_lock(&jobs_lock);
+    is_new = !j->posted;
+    if (is_new)
+        list_push_back(&jobs, &j->node);
+    j->posted = true;
+    spin_unlock(&jobs_lock);
+    if (!is_new)
+        return;
+    sched_set_news(&queues[JOB_CPU]);
+    loop_tell(JOB_CPU);
+}
+
+/* The first job, or NULL. From here on it may be posted again, and belongs to its function. */
+static struct job *next_job(void)
+{
+    struct job *j = NULL;
+
+    spin_lock(&jobs_lock);
+    if (!list_empty(&jobs)) {
+        j = list_entry(jobs.next, struct job, node);
+        list_remove(&j->node);
+        j->posted = false;
+    }
+    spin_unlock(&jobs_lock);
+    return j;
+}
+
+static void do_jobs(void)
+{
+    struct job *j;
+
+    while (have_jobs() && (j = next_job()) != NULL)
+        j->run(j);
+}
+
 bool loop_look(struct sched_queue *q)
 {
-    struct sched_choice choice = sched_look(q, rdtsc());
+    struct sched_choice choice;
 
+    if (have_jobs())
+        return false;
+    choice = sched_look(q, rdtsc());
     if (choice.entity == NULL)
         return false;
     look_at(choice.until, true);
@@ -138,7 +192,7 @@ static void idle(struct sched_queue *q)
         interrupts_off();
         return;
     }
-    if (!sched_contended(q))
+    if (!sched_contended(q) && !have_jobs())
         cpu_wait_for_interrupt();
 }
 
@@ -150,8 +204,12 @@ void cpu_loop(void)
     if (this_cpu()->vmx == NULL)
         vmx_cpu_start();
     for (;;) {
-        struct sched_choice choice = yields ? sched_hand_over(q, rdtsc()) : sched_pick(q, rdtsc());
+        struct sched_choice choice;
 
+        do_jobs();
+        choice = yields ? sched_hand_over(q, rdtsc()) : sched_pick(q, rdtsc());
+        if (have_jobs()) /* the pick has taken away their news */
+            sched_set_news(q);
         look_at(choice.until, choice.entity != NULL);
         if (choice.entity != NULL) {
             vcpu_drive_timers();

@@ -37,9 +37,8 @@ struct picture_job {
 
 struct vm_screen {
     struct vm *vm;
-    bool shown;  /* on the console; else there are only pictures of it */
-    bool quiet;  /* lines of the log are left to be read before the next drawing */
-    bool escape; /* the escape was typed, its key comes next */
+    bool shown; /* on the console; else there are only pictures of it */
+    bool quiet; /* lines of the log are left to be read before the next drawing */
     struct timer draw, type, picture_timer;
     uint64_t log_seen;        /* the log's end when the terminal was last known */
     char said[STATUS_BYTES];  /* what stands there instead of text; "" for text */
@@ -252,23 +251,26 @@ static void picture_step(struct timer *t, UNUSED uint64_t now)
 
 /* ------------------------------------------------------------------ the console */
 
-/* The key after the escape. */
-static bool command(struct vm_screen *s, uint8_t key)
+void vm_screen_key(struct vm *vm, uint8_t key)
 {
+    struct vm_screen *s = vm->screen;
+
+    if (s == NULL)
+        return;
     switch (key) {
     case 'p':
         picture_start(s);
-        return true;
+        break;
     case 'r':
         if (s->shown)
             redraw(s);
-        return true;
+        break;
     case 'd':
         keys_ctrl_alt_del(&s->keys);
         type_keys(s);
-        return true;
+        break;
     default:
-        return key != SCREEN_ESCAPE;
+        break;
     }
 }
 
@@ -276,20 +278,27 @@ bool vm_screen_input(struct vm *vm, uint8_t byte)
 {
     struct vm_screen *s = vm->screen;
 
-    if (s == NULL)
-        return false;
-    if (s->escape) {
-        s->escape = false;
-        if (command(s, byte))
-            return true;
-    } else if (byte == SCREEN_ESCAPE) {
-        s->escape = true;
-        return true;
-    }
-    if (!s->shown)
+    if (s == NULL || !s->shown)
         return false;
     type_byte(s, byte);
     return true;
+}
+
+void vm_screen_show(struct vm *vm, bool shown)
+{
+    struct vm_screen *s = vm->screen;
+
+    if (s == NULL || s->shown == shown)
+        return;
+    s->shown = shown;
+    if (shown) {
+        vga_watch(vm->machine.vga, changed, s);
+        redraw(s);
+        return;
+    }
+    vga_watch(vm->machine.vga, NULL, NULL);
+    timerq_cancel(&s->draw);
+    console_write_raw(s->out, screen_leave(&s->screen, s->out, OUT_BYTES));
 }
 
 int vm_screen_open(struct vm *vm)
@@ -303,12 +312,9 @@ int vm_screen_open(struct vm *vm)
         return E_NOMEM;
     vm->screen = s;
     s->vm = vm;
-    s->shown = vm->config.screen == CONFIG_SCREEN_CONSOLE;
     timer_init(&s->draw, draw, s);
     timer_init(&s->type, type_later, s);
     timer_init(&s->picture_timer, picture_step, s);
-    if (s->shown)
-        vga_watch(vm->machine.vga, changed, s);
     return 0;
 }
 
@@ -321,7 +327,8 @@ void vm_screen_close(struct vm *vm)
     timerq_cancel(&s->draw);
     timerq_cancel(&s->type);
     timerq_cancel(&s->picture_timer);
-    console_write_raw(s->out, screen_leave(&s->screen, s->out, OUT_BYTES));
+    if (s->shown)
+        console_write_raw(s->out, screen_leave(&s->screen, s->out, OUT_BYTES));
     heap_free(s);
     vm->screen = NULL;
 }

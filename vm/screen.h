@@ -9,15 +9,13 @@
 
 struct vm;
 
-/*
- * The console's escape: with the next key it does something here instead of going to the guest.
- * Docs: docs/running.md.
- */
-#define SCREEN_ESCAPE 0x1e /* Ctrl-^ */
-
-/* The VM has the console: shows its screen there if it is configured so. 0 or E_NOMEM. */
+/* For a VM with a display adapter; it is not shown yet. 0 or E_NOMEM. */
 MUST_CHECK int vm_screen_open(struct vm *vm);
 void vm_screen_close(struct vm *vm);
+/* On the console from now on, or not any more. */
+void vm_screen_show(struct vm *vm, bool shown);
+/* The key after the console's escape: p, r or d; others do nothing. */
+void vm_screen_key(struct vm *vm, uint8_t key);
 /* A byte typed; false: it is not for here, but for the serial line. */
 bool vm_screen_input(struct vm *vm, uint8_t byte);
 

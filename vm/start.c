@@ -1,26 +1,19 @@
 /*
- * From boot to running VMs, and from the last VM's end to power-off. The configuration is the
- * first boot module; the others are the files that it names.
+ * From boot to running VMs. The configuration is the first boot module; the others are the files
+ * that it names.
  */
-#include "lib/list.h"
 #include "lib/log.h"
-#include "lib/spinlock.h"
 #include "machine/bootinfo.h"
 #include "machine/frame.h"
 #include "machine/panic.h"
-#include "machine/power.h"
 #include "machine/rtc.h"
+#include "vm/console.h"
+#include "vm/vmctl.h"
 #include "vm/loop.h"
 #include "vm/vm.h"
 #include "vmx/caps.h"
 
 #define MAX_VMS 256
-
-/* VMs that have not ended; the exit status is 1 if one could not start or crashed. */
-static unsigned alive;
-static bool failed;
-static struct list vms = LIST_INIT(vms);
-static struct spinlock vms_lock = SPINLOCK_INIT; /* from when the first one is started */
 
 static void report(UNUSED void *opaque, const char *line)
 {
@@ -62,30 +55,6 @@ static void clear_memory(const struct vm_config *configs, unsigned count)
     frame_scrub(pages);
 }
 
-static void start_one(const struct vm_config *config)
-{
-    struct vm *vm = vm_create(config);
-
-    if (vm == NULL) {
-        failed = true;
-        return;
-    }
-    alive++;
-    list_push_back(&vms, &vm->node);
-}
-
-static void start_all(const struct vm_config *configs, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        if (!configs[i].valid) {
-            log_line("%s: not started: see above", configs[i].name);
-            failed = true;
-        } else if (configs[i].start) {
-            start_one(&configs[i]);
-        }
-    }
-}
-
 void hypervisor_start(void)
 {
     struct vm_config *configs;
@@ -99,33 +68,6 @@ void hypervisor_start(void)
     configs = read_config(&count);
     clear_memory(configs, count);
     vmx_cpu_start();
-    start_all(configs, count);
-    heap_free(configs);
-    if (alive == 0)
-        fatal("no VM could be started");
-    list_for_each (n, &vms) {
-        struct vm *vm = list_entry(n, struct vm, node);
-
-        vm_log(vm, "starting: %lu MiB, %lu CPU%s, %s %s", vm->config.memory >> 20, vm->config.cpus,
-               vm->config.cpus == 1 ? "" : "s", vm_has_firmware(vm) ? "firmware" : "kernel",
-               vm_has_firmware(vm) ? vm->config.firmware : vm->config.kernel);
-    }
-    /* One that is not started cannot end; one that is may be gone at once. */
-    list_for_each_safe (n, &vms)
-        vm_start(list_entry(n, struct vm, node));
-}
-
-void vms_ended(struct vm *vm, bool kept)
-{
-    if (!kept) {
-        spin_lock(&vms_lock);
-        list_remove(&vm->node);
-        spin_unlock(&vms_lock);
-    }
-    if (vm->crashed)
-        __atomic_store_n(&failed, true, __ATOMIC_SEQ_CST);
-    if (__atomic_sub_fetch(&alive, 1, __ATOMIC_SEQ_CST) > 0)
-        return;
-    log_line("all VMs have ended");
-    power_off(failed ? 1 : 0);
+    console_start();
+    vmctl_init(configs, count);
 }

@@ -22,13 +22,27 @@ static void add(struct text *t, const char *fmt, ...)
     va_end(args);
 }
 
-static uint64_t exits_of(const struct vm *vm, unsigned reason)
+uint64_t stats_exits_of(const struct vm *vm, unsigned reason)
 {
     uint64_t n = 0;
 
     for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++)
         n += vm->vcpus[i]->vmx.exits[reason];
     return n;
+}
+
+uint64_t stats_exits(const struct vm *vm)
+{
+    uint64_t n = 0;
+
+    for (unsigned r = 0; r < EXIT_TABLE_SIZE; r++)
+        n += stats_exits_of(vm, r);
+    return n;
+}
+
+uint64_t stats_memory_used(const struct vm *vm)
+{
+    return vm->ept.pages[EPT_PRIVATE] * PAGE_SIZE;
 }
 
 /* Of all vCPUs. What the hypervisor does for them is counted between exits and entries. */
@@ -45,6 +59,18 @@ static uint64_t ticks_in(const struct vm *vm, enum account_state state, uint64_t
             ticks += account_ticks(&c->sched.account, state, now);
         if (state == ACCOUNT_GUEST)
             ticks -= MIN(ticks, c->vmx.host_ticks);
+    }
+    return ticks;
+}
+
+uint64_t stats_ticks_used(const struct vm *vm)
+{
+    uint64_t now = rdtsc(), ticks = 0;
+
+    for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++) {
+        const struct account *a = &vm->vcpus[i]->sched.account;
+
+        ticks += account_ticks(a, ACCOUNT_GUEST, now) + account_ticks(a, ACCOUNT_HYPERVISOR, now);
     }
     return ticks;
 }
@@ -79,6 +105,16 @@ static struct vmx_times times_of(const struct vm *vm, unsigned reason)
             sum.histogram[bin] += t->histogram[bin];
     }
     return sum;
+}
+
+uint64_t stats_exit_ticks(const struct vm *vm, unsigned reason, uint64_t *timed)
+{
+    struct vmx_times times = {0};
+
+    if (reason < EXIT_NR_TIMES)
+        times = times_of(vm, reason);
+    *timed = times.count;
+    return times.total;
 }
 
 /* Without the zeros behind the last used bin. */
@@ -125,7 +161,7 @@ void stats_print(struct vm *vm)
         host += vm->vcpus[i]->vmx.host_ticks;
     add(&t, "stats: {\"vm\": \"%s\", \"host_ticks\": %lu, \"exits\": {", vm->config.name, host);
     for (unsigned r = 0; r < EXIT_NR_REASONS; r++) {
-        uint64_t n = exits_of(vm, r);
+        uint64_t n = stats_exits_of(vm, r);
 
         total += n;
         if (n == 0)

@@ -50,6 +50,16 @@ void vcpu_stop_timer(struct vcpu *c)
     timer_stop(&c->apic_timer);
 }
 
+void vcpu_skip_time(struct vcpu *c, uint64_t ticks)
+{
+    vmx_vcpu_load(&c->vmx);
+    vmx_set_tsc_offset(&c->vmx, c->vmx.tsc_offset - ticks);
+    vmx_vcpu_put(&c->vmx);
+    /* A deadline beyond the end of time does not wrap to its beginning. */
+    if (c->apic_deadline != TIMER_NEVER && !checked_add(c->apic_deadline, ticks, &c->apic_deadline))
+        c->apic_deadline = TIMER_NEVER;
+}
+
 void vcpu_destroy(struct vcpu *c)
 {
     sched_entity_destroy(&c->sched);
@@ -267,7 +277,7 @@ void vcpu_timers(struct vcpu *c)
 
 static void queue_apic_timer(struct vcpu *c)
 {
-    if (c->apic_deadline != TIMER_NEVER)
+    if (c->apic_deadline != TIMER_NEVER && c->vm->frozen_at == 0)
         timer_arm(c->cpu, &c->apic_timer, c->apic_deadline);
     else
         timer_disarm(&c->apic_timer);
@@ -455,8 +465,11 @@ static enum next serve_requests(struct vcpu *c, uint32_t requests)
 {
     bool wakes;
 
-    if (requests & REQUEST_STOP)
+    if (requests & REQUEST_STOP) {
+        /* If it is for a pause, the others are found afterwards. */
+        __atomic_fetch_or(&c->vmx.attention, requests & ~(uint32_t)REQUEST_STOP, __ATOMIC_SEQ_CST);
         return STOP;
+    }
     if (requests & REQUEST_INIT) {
         take_init(c);
         requests &= ~(uint32_t)REQUEST_HALT; /* that was before */
@@ -530,6 +543,7 @@ static void leave(struct vcpu *c)
 /* What was requested of it while it was stopped it finds when it runs. */
 void vcpu_start(struct vcpu *c)
 {
+    __atomic_fetch_and(&c->vmx.attention, ~(uint32_t)REQUEST_STOP, __ATOMIC_SEQ_CST);
     __atomic_store_n(&c->stopped, false, __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&c->vmx.attention, REQUEST_EVENTS, __ATOMIC_SEQ_CST);
     wake(c);

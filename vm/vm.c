@@ -7,6 +7,7 @@
 #include "machine/bootinfo.h"
 #include "machine/frame.h"
 #include "machine/timer.h"
+#include "vm/vmctl.h"
 #include "vm/guest_acpi.h"
 #include "vm/stats.h"
 #include "vm/vm.h"
@@ -176,7 +177,7 @@ static int make_parts(struct vm *vm)
     return 0;
 }
 
-static void destroy(struct vm *vm)
+void vm_destroy(struct vm *vm)
 {
     if (vm->host.ops != NULL)
         vm_host_disconnect(vm);
@@ -237,7 +238,9 @@ static int prepare(struct vm *vm)
     return 0;
 }
 
-struct vm *vm_create(const struct vm_config *config)
+static void all_left(struct job *j);
+
+struct vm *vm_create(const struct vm_config *config, struct vmctl *control)
 {
     static uint32_t last_id;
     struct vm *vm = heap_alloc(sizeof(*vm));
@@ -246,12 +249,15 @@ struct vm *vm_create(const struct vm_config *config)
         log_line("%s: not started: no memory", config->name);
         return NULL;
     }
-    list_init(&vm->node);
+    vm->left.run = all_left;
     vm->tsc_offset = -rdtsc();
     vm->id = ++last_id;
     vm->config = *config;
+    vm->control = control;
+    control->vm = vm;
     vm->memory = (struct guest_memory){memory_write, memory_read, vm, config->memory};
     if (make_sched_group(vm) != 0) {
+        control->vm = NULL;
         heap_free(vm);
         return NULL;
     }
@@ -259,7 +265,8 @@ struct vm *vm_create(const struct vm_config *config)
         vm_log(vm, "not started: the machine has no memory left for it");
     else if (prepare(vm) == 0)
         return vm;
-    destroy(vm);
+    vm_destroy(vm);
+    control->vm = NULL;
     return NULL;
 }
 
@@ -268,6 +275,7 @@ void vm_start(struct vm *vm)
 {
     spin_lock(&vm->lock);
     vm->state = VM_RUNNING;
+    vm_host_arm_timers(vm); /* what was set before there were vCPUs */
     for (unsigned i = 0; i < vm->vmx.nr_vcpus; i++)
         vcpu_start(vm->vcpus[i]);
     spin_unlock(&vm->lock);
@@ -311,6 +319,10 @@ static enum config_action action_for(const struct vm *vm)
         return vm->config.on_reboot;
     case VM_END_CRASH:
         return vm->config.on_crash;
+    case VM_END_DESTROY:
+        return CONFIG_DESTROY;
+    case VM_END_RESTART:
+        return CONFIG_RESTART;
     default:
         return vm->config.on_poweroff;
     }
@@ -320,24 +332,34 @@ static const char *end_text(const struct vm *vm)
 {
     switch (vm->end) {
     case VM_END_RESET:
+    case VM_END_RESTART:
         return "reset";
     case VM_END_CRASH:
         return "crashed";
+    case VM_END_DESTROY:
+        return "destroyed";
     default:
         return "powered off";
     }
 }
 
-/* Reset keeps memory, as on a PC; the kernel is loaded again on top of it. */
+/*
+ * Reset keeps memory, as on a PC; the kernel is loaded again on top of it. Who was paused is so
+ * afterwards.
+ */
 static bool restart(struct vm *vm)
 {
+    vm_thaw(vm);
     spin_lock(&vm->lock);
     machine_reset(&vm->machine);
     spin_unlock(&vm->lock);
     vm->restarts++;
     if (prepare(vm) != 0)
         return false;
-    vm_start(vm);
+    if (vm->pause)
+        vm_freeze(vm);
+    else
+        vm_start(vm);
     return true;
 }
 
@@ -350,16 +372,38 @@ static void finish(struct vm *vm)
         vm->crashed = true;
     stats_print(vm);
     ept_audit(&vm->ept, NULL, NULL);
+    vmctl_vm_end(vm, vm->end);
     if (action == CONFIG_RESTART && restart(vm))
         return;
     vm->state = VM_STOPPED;
-    vms_ended(vm, action == CONFIG_PRESERVE);
-    if (action != CONFIG_PRESERVE)
-        destroy(vm);
+    vmctl_vm_ended(vm, action == CONFIG_PRESERVE);
 }
 
+/* To pause, or to end; the end counts. */
+static void all_left(struct job *j)
+{
+    struct vm *vm = container_of(j, struct vm, left);
+
+    if (vm->end != VM_END_NONE) {
+        finish(vm);
+        return;
+    }
+    vm_freeze(vm);
+    if (vm->pause)
+        vmctl_vm_suspended(vm);
+    else
+        vm_resume(vm);
+}
+
+void vm_end_stopped(struct vm *vm, enum vm_end why)
+{
+    vm->end = why;
+    finish(vm);
+}
+
+/* With the job posted the VM may be gone. */
 void vm_vcpu_stopped(struct vm *vm)
 {
     if (__atomic_sub_fetch(&vm->running_vcpus, 1, __ATOMIC_SEQ_CST) == 0)
-        finish(vm);
+        job_post(&vm->left);
 }

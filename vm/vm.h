@@ -1,8 +1,8 @@
 /*
  * Virtual machines and their vCPUs: what ties VMX, memory and devices together.
  *
- * Locks, in the order in which they may be taken: vm->lock (devices and their timers), ept.lock,
- * sched queue, timer queue. VMM code runs to completion with interrupts off.
+ * Locks, in the order in which they may be taken: vm->lock (devices and their timers), ept.lock or
+ * a serial ring's, sched queue, timer queue. VMM code runs to completion with interrupts off.
  */
 #ifndef VM_VM_H
 #define VM_VM_H
@@ -17,10 +17,12 @@
 #include "vm/config.h"
 #include "vm/device_mov.h"
 #include "vm/firmware_files.h"
+#include "vm/job.h"
 #include "vm/load.h"
 #include "vmx/vcpu.h"
 
 struct vm;
+struct vmctl;
 
 /* Reasons to look up before the next entry; bits of vcpu->vmx.attention. */
 #define REQUEST_EVENTS BIT(0) /* interrupts or NMIs may be pending */
@@ -62,6 +64,8 @@ enum vm_end {
     VM_END_POWEROFF,
     VM_END_RESET,
     VM_END_CRASH,
+    VM_END_DESTROY, /* the operator's: whatever on_poweroff says */
+    VM_END_RESTART, /* the operator's reset: whatever on_reboot says */
 };
 
 /* Frames in a row that a VM has taken ahead, so that a page can be given in a few steps. */
@@ -71,15 +75,18 @@ struct vm_spare {
     bool clean; /* all zero */
 };
 
-enum vm_state { VM_RUNNING, VM_STOPPED };
+enum vm_state {
+    VM_STOPPED, /* it has not begun, or it has ended and is kept */
+    VM_RUNNING,
+    VM_PAUSED, /* suspended by the operator: time stands still in it */
+};
 
 /* Bytes for the guest that its UART could not take yet. */
 #define VM_INPUT_RING 1024
 
 struct vm_serial {
-    bool prefix;    /* several VMs share the console: lines start with the VM's name */
     bool logged;    /* com1 = log: whole lines to the log */
-    char line[160]; /* the line that is being put together, when either is set */
+    char line[160]; /* the line that is being put together, for the log or a shared console */
     unsigned line_len;
     uint8_t input[VM_INPUT_RING];
     unsigned input_head, input_tail;
@@ -99,7 +106,7 @@ struct vm_firmware {
 };
 
 struct vm {
-    struct list node; /* in the list of all VMs */
+    struct vmctl *control; /* what it was defined as */
     uint32_t id;
     struct vm_config config;
     enum vm_state state;
@@ -117,8 +124,11 @@ struct vm {
     struct timerq timers;    /* of the devices, in guest TSC; under lock */
     struct timer next_timer; /* this VM's timer in its CPU's queue, for the soonest of them */
     uint64_t tsc_offset;     /* guest TSC = host TSC + this, as the devices know it */
+    uint64_t frozen_at;      /* host TSC at which its time came to stand still; 0: it goes on */
     enum vm_end end;         /* why it is ending */
+    bool pause;              /* the operator wants it to be paused */
     unsigned running_vcpus;  /* those that have not stopped */
+    struct job left;         /* once all have stopped: what comes next */
     unsigned restarts;
     bool crashed; /* it ended in a way that its guest did not choose */
     struct vm_serial serial;
@@ -138,7 +148,7 @@ static inline struct vm *vm_of_host(struct device_host *h)
 /* ---- vm.c: life ---- */
 
 /* Makes a VM, its kernel loaded, not yet running. NULL: why is told in a line of the log. */
-struct vm *vm_create(const struct vm_config *config);
+struct vm *vm_create(const struct vm_config *config, struct vmctl *control);
 /* Lets its vCPUs run. */
 void vm_start(struct vm *vm);
 /*
@@ -151,8 +161,26 @@ void vm_request_end(struct vm *vm, enum vm_end why);
 void vm_dump(struct vcpu *c);
 /* Called by a vCPU, with its state loaded: dumps it and ends the VM as crashed. */
 void vm_crash(struct vcpu *c, const char *why);
-/* One vCPU has left. The last one settles what happens to the VM. */
+/* One vCPU has left. After the last one a job settles what happens to the VM. */
 void vm_vcpu_stopped(struct vm *vm);
+/* Its vCPUs have left, and it ends for this reason. In a job. */
+void vm_end_stopped(struct vm *vm, enum vm_end why);
+/* Frees a VM that does not run. In a job. */
+void vm_destroy(struct vm *vm);
+
+/* ---- pause.c: a VM whose time stands still; all in a job ---- */
+
+/* Its vCPUs will leave, and then it is paused. */
+void vm_pause(struct vm *vm);
+/* They have left: its time stands still from here on. */
+void vm_freeze(struct vm *vm);
+/* Its time goes on from where it stood. */
+void vm_thaw(struct vm *vm);
+/* A paused VM goes on; one that is about to be paused is not. */
+void vm_resume(struct vm *vm);
+
+/* ---- vm.c, again ---- */
+
 /* Whether the VM gets a display adapter. */
 bool vm_wants_vga(const struct vm_config *config);
 /* A line in the log, with the VM's name before it. */
@@ -302,8 +330,10 @@ void vcpu_reset(struct vcpu *c, const struct entry_state *entry, uint64_t tsc_of
 bool vcpu_run(struct vcpu *c, int helper);
 /* A stopped vCPU runs from now on. */
 void vcpu_start(struct vcpu *c);
-/* Nothing of the vCPU's fires any more; before it is destroyed. */
+/* Nothing of the vCPU's fires any more; before it is destroyed, and while its VM is frozen. */
 void vcpu_stop_timer(struct vcpu *c);
+/* The stopped vCPU's TSC is as if those ticks had not been. */
+void vcpu_skip_time(struct vcpu *c, uint64_t ticks);
 /*
  * Sets request bits and sees to it that the vCPU notices, or finds them when it is started. Any
  * CPU; vm->lock is held unless it is the running vCPU itself, so that nobody is still busy with
@@ -327,6 +357,8 @@ extern const struct machine_cpu_ops vm_cpu_ops;
 void vm_host_init(struct vm *vm, struct machine_config *config);
 /* Once the machine is made: connects its screen. 0 or E_NOMEM. */
 MUST_CHECK int vm_host_connect(struct vm *vm);
+/* The VM's timers are set anew, or stopped while its time stands still. vm->lock is held. */
+void vm_host_arm_timers(struct vm *vm);
 /* Before the machine goes: no key and no timer reaches it or its vCPUs any more. */
 void vm_host_disconnect(struct vm *vm);
 void vm_host_destroy(struct vm *vm);
@@ -345,13 +377,5 @@ bool loop_look(struct sched_queue *q);
 /* The CPU works for vm (NULL: for no VM); a vCPU of another one that runs here is not charged. */
 void loop_work_for(const struct vm *vm);
 void loop_work_done(void);
-
-/* ---- start.c ---- */
-
-/*
- * A VM has ended for good, and is taken off the list unless it is kept. When the last one has
- * ended, the machine is powered off.
- */
-void vms_ended(struct vm *vm, bool kept);
 
 #endif

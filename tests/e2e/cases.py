@@ -12,6 +12,7 @@ import disks
 import display
 import guests as more_guests
 import netboot
+import operator_console
 from case import (GUEST_INITRD, GUEST_KERNEL, RESULTS, TITHE_ELF, Case, Failed, Step,
                   run_machine)
 from firmware import FIRMWARE
@@ -245,6 +246,6 @@ users = [
 ]
 
 CASES = guests + disks.CASES + machines + inputs + users + FIRMWARE + display.CASES + \
-    more_guests.CASES + netboot.CASES
+    more_guests.CASES + netboot.CASES + operator_console.CASES
 assert len({case.name for case in CASES}) == len(CASES), "two cases have one name"
 assert os.path.basename(GUEST_INITRD) == "initrd.img" and sys.version_info >= (3, 9)
