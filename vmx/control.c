@@ -69,7 +69,8 @@ static void write_cr0_fields(uint64_t value)
 
 static void write_cr4_fields(struct vmx_vcpu *v, uint64_t value)
 {
-    cpuid_update(v, value); /* it shows OSXSAVE and OSPKE */
+    cpuid_update_leaf(v, value, 1); /* shows OSXSAVE */
+    cpuid_update_leaf(v, value, 7); /* and OSPKE */
     v->io_breakpoints = value & CR4_DE;
     vmwrite(VMCS_GUEST_CR4, real_cr4(value));
     vmwrite(VMCS_CR4_SHADOW, value);
@@ -329,6 +330,6 @@ void control_xsetbv_exit(struct vmx_vcpu *v)
         return;
     }
     fpu_set_xcr0(v, value);
-    cpuid_update(v, vmx_cr4(v));
+    cpuid_update_leaf(v, vmx_cr4(v), 0xd);
     vmx_skip(v);
 }

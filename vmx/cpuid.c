@@ -419,12 +419,18 @@ static bool has_subleaves(uint32_t leaf)
     return leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd;
 }
 
-void cpuid_update(struct vmx_vcpu *v, uint64_t cr4)
+void cpuid_update_leaf(struct vmx_vcpu *v, uint64_t cr4, uint32_t leaf)
+{
+    v->cpuid_leaves[leaf] = basic_leaf(v, cr4, leaf, 0);
+}
+
+void cpuid_update(struct vmx_vcpu *v)
 {
     const struct cpuid_table *t = v->vm->cpuid;
+    uint64_t cr4 = vmx_cr4(v);
 
     for (uint32_t i = 0; i < VMX_CPUID_BASIC; i++) {
-        v->cpuid_leaves[i] = basic_leaf(v, cr4, i, 0);
+        cpuid_update_leaf(v, cr4, i);
         v->cpuid_subleaf_masks[i] = has_subleaves(i) ? UINT32_MAX : 0;
     }
     for (uint32_t i = 0; i < VMX_CPUID_EXTENDED; i++)

@@ -283,6 +283,7 @@ void vmx_vcpu_reset(struct vmx_vcpu *v, bool init)
     msr_reset(v, init);
     if (!init)
         fpu_reset(v);
+    cpuid_update(v);
     vmx_want_interrupt_window(v, false);
     vmx_want_nmi_window(v, false);
     /* The control registers did not change by MOV: translations must go by hand. */
