@@ -2,7 +2,7 @@
 
 # Goals of scripts/packages. Phony, so asked once a make; pattern rules would skip phony targets.
 NEEDS := need-build need-guest need-run-bochs need-run-qemu need-test need-lint need-e2e \
-         need-bench need-firmware need-run-pxe
+         need-bench need-firmware need-run-pxe need-disk
 .PHONY: $(NEEDS)
 $(NEEDS): need-%:
 	@scripts/packages need $*
@@ -18,6 +18,11 @@ $(GUEST)/initrd.img: $(GUEST_TOOLS) | need-guest
 	@mkdir -p $(GUEST)
 	@echo "  GUEST $@"
 	@scripts/make-guest $(GUEST)
+
+# A hard disk with GRUB, Debian's stock kernel and a small Debian.
+.PHONY: disk
+disk: | need-disk
+	@scripts/make-disk
 
 # Variables of `make run` reach scripts/run by the environment; it explains wrong ones.
 RUN_VARIABLES := PLATFORM KERNEL INITRD CMDLINE CONFIG MEM CPUS HOST_MEM HOST_CPUS CPU_MODEL IPS \

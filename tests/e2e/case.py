@@ -53,6 +53,7 @@ class Case:
     kernel: object = None       # function(directory) that makes the kernel's file
     initrd: object = None
     modules: object = None      # function(directory) that makes more files: {module: path}
+    login: str = ""             # who logs in before there is a prompt
     options: str = "exit=poweroff"
     debugger: object = None     # function() that gives the commands of Bochs' debugger
     steps: tuple = ()
@@ -113,13 +114,24 @@ def run_machine(case, directory):
             save(case.name, machine)
 
 
+def read_to_prompt(case, machine, before, timeout):
+    """As read_until, up to the shell's prompt; logs in where that is asked for."""
+    if not case.login:
+        return machine.read_until(before + PROMPT, timeout)
+    found = machine.read_until(before + rb"(?:" + PROMPT + rb"|login: )", timeout)
+    if found and found.group().endswith(b"login: "):
+        machine.write(case.login.encode() + b"\n")
+        return found if machine.read_until(PROMPT, timeout) else None
+    return found
+
+
 def talk(case, machine):
     """Waits for the shell, goes through the steps, and ends the guest."""
-    if not machine.read_until(PROMPT, case.limit):
+    if not read_to_prompt(case, machine, rb"", case.limit):
         raise Failed(f"no shell: {last_words(machine)}")
     for step in case.steps:
         machine.write(step.send.encode() + b"\n")
-        answer = machine.read_until(rb"(?s)\n(.*)" + PROMPT, step.timeout)
+        answer = read_to_prompt(case, machine, rb"(?s)\n(.*)", step.timeout)
         if not answer:
             raise Failed(f"'{step.send}' did not end: {last_words(machine)}")
         text = answer.group(1).decode(errors="replace").replace("\r", "")

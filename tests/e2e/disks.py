@@ -5,6 +5,7 @@ import random
 import subprocess
 
 from case import BUILD, Case, Failed, Step
+from guests import prepare
 from tithe_iso import vm_config
 
 INITRD_DISK = os.path.join(BUILD, "guest", "initrd-disk.img")
@@ -92,7 +93,44 @@ def initrd(directory):
     return INITRD_DISK
 
 
+# ------------------------------------------------------------------ a disk that boots by itself
+
+FIRMWARE = "/usr/share/seabios/bios-256k.bin"
+BOOT_CONFIG = """[vm "disk"]
+memory = 256M
+firmware = bios.bin
+disk = disk.img
+"""
+KEPT = "cat /bin/dash /bin/dash > /root/kept; sync; cat /bin/dash /bin/dash | cmp - /root/kept && "
+KEPT += "md5sum < /root/kept > /root/sum; echo kept-$?"
+SAME = 'test "$(md5sum < /root/kept)" = "$(cat /root/sum)"; echo same-$?'
+BOOT = (
+    Step("uname -a", r"^Linux tithe 6\.\d+.* x86_64"),
+    Step("cat /proc/cmdline", r"BOOT_IMAGE=/boot/vmlinuz root=/dev/sda1"),
+    Step("mount | grep ' / '", r"/dev/sda1 on / type ext4 \(rw"),
+    # A small Debian: its release, its package list, init.
+    Step("cat /etc/debian_version; dpkg-query -W sysvinit-core; cat /proc/1/comm",
+         r"^12\.\d+\n(?s:.*)sysvinit-core\t.*\n(?s:.*)init$"),
+    Step(KEPT, r"^kept-0$"),
+    NO_ERRORS,
+    # Not -f: init unmounts, and the firmware starts from the changed disk. The shell is kept from
+    # showing its prompt until init ends it.
+    Step("reboot; sleep 999", r"GRUB starts Linux from the disk", timeout=900),
+    Step(SAME, r"^same-0$"),
+    Step("dmesg | grep -ciE 'recover|orphan'", r"^0$"),
+    NO_ERRORS,
+)
+
+
+def bootable(directory):
+    disk = os.path.join(directory, "disk")
+    prepare(os.path.join(os.path.dirname(BUILD), "scripts", "make-disk"), disk)
+    return {"bios.bin": FIRMWARE, "disk.img": disk}
+
+
 CASES = [
+    Case("disk-boot", config=BOOT_CONFIG, modules=bootable, steps=BOOT, login="root",
+         end="poweroff", limit=1800, groups=("all",)),
     Case("disk-dma", config=config(), initrd=initrd, modules=LARGE.make, steps=DMA, limit=400),
     Case("disk-pio", config=config("libata.dma=0"), initrd=initrd, modules=SMALL.make, steps=PIO,
          limit=400),
