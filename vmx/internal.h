@@ -53,7 +53,7 @@ NORETURN void vmx_instruction_failed(void);
 struct cpuid_table *cpuid_table_create(const struct vmx_vm *vm);
 void cpuid_table_destroy(struct cpuid_table *t);
 void cpuid_exit(struct vmx_vcpu *v);
-/* Fills the leaves that the exit path knows: all; or one that CR4 or XCR0, now changed, shows in. */
+/* Fills the leaves that the exit path knows: all, or one that shows a changed CR4 or XCR0. */
 void cpuid_update(struct vmx_vcpu *v);
 void cpuid_update_leaf(struct vmx_vcpu *v, uint64_t cr4, uint32_t leaf);
 /* CR4 bits and XCR0 bits that this VM's CPUID offers. */
