@@ -77,7 +77,7 @@ void console_panic(void)
         cpu_pause();
     }
     unlock();
-    serial_flush();
+    serial_flush(&serial_com1);
 }
 
 /* ------------------------------------------------------------ output */
@@ -98,18 +98,18 @@ static void tell_drops(void)
     if (n == 0)
         return;
     len = format_text(text, sizeof(text), PREFIX "%lu lines are missing here\r\n", n);
-    if (serial_room() < len + LINE_MAX)
+    if (serial_room(&serial_com1) < len + LINE_MAX)
         return;
-    serial_put(text, len);
+    serial_put(&serial_com1, text, len);
     console.drops_told += n;
 }
 
 static void put_above_prompt(const char *text, size_t n)
 {
     if (console.prompt_len > 0)
-        serial_put(ERASE_ROW, sizeof(ERASE_ROW) - 1);
-    serial_put(text, n);
-    serial_put(console.prompt, console.prompt_len);
+        serial_put(&serial_com1, ERASE_ROW, sizeof(ERASE_ROW) - 1);
+    serial_put(&serial_com1, text, n);
+    serial_put(&serial_com1, console.prompt, console.prompt_len);
 }
 
 void console_set_prompt(const char *text, size_t n)
@@ -128,14 +128,14 @@ static void put_line(const char *text, size_t n)
     log_append("\n", 1);
     screen_put(text, n);
     tell_drops();
-    if (serial_room() >= n + sizeof(ERASE_ROW) + console.prompt_len)
+    if (serial_room(&serial_com1) >= n + sizeof(ERASE_ROW) + console.prompt_len)
         put_above_prompt(text, n);
     else
         console.stats.lines_dropped++;
     if (console.panic || console.sync)
-        serial_flush();
+        serial_flush(&serial_com1);
     else
-        serial_pump();
+        serial_pump(&serial_com1);
 }
 
 void log_line_v(const char *fmt, va_list args)
@@ -167,7 +167,7 @@ void log_line(const char *fmt, ...)
 
 size_t console_room(void)
 {
-    size_t room = serial_room();
+    size_t room = serial_room(&serial_com1);
 
     return room > RAW_RESERVE ? room - RAW_RESERVE : 0;
 }
@@ -177,8 +177,8 @@ size_t console_write_raw(const void *data, size_t n)
     size_t taken = 0;
 
     if (lock()) {
-        taken = serial_put(data, MIN(n, console_room()));
-        serial_pump();
+        taken = serial_put(&serial_com1, data, MIN(n, console_room()));
+        serial_pump(&serial_com1);
         console.stats.bytes_dropped += n - taken;
         unlock();
     }
@@ -188,7 +188,7 @@ size_t console_write_raw(const void *data, size_t n)
 void console_poll(void)
 {
     if (lock()) {
-        serial_pump();
+        serial_pump(&serial_com1);
         unlock();
     }
 }
@@ -196,7 +196,7 @@ void console_poll(void)
 void console_flush(void)
 {
     if (lock()) {
-        serial_flush();
+        serial_flush(&serial_com1);
         unlock();
     }
 }
@@ -239,7 +239,7 @@ static void handle_input(void)
     void (*input)(void *opaque, uint8_t byte) = __atomic_load_n(&console.input, __ATOMIC_ACQUIRE);
     int byte;
 
-    for (unsigned i = 0; i < IRQ_ROUNDS_MAX && (byte = serial_get()) >= 0; i++)
+    for (unsigned i = 0; i < IRQ_ROUNDS_MAX && (byte = serial_get(&serial_com1)) >= 0; i++)
         if (input != NULL)
             input(console.input_opaque, (uint8_t)byte);
 }
@@ -248,7 +248,7 @@ static void handle_input(void)
 static void serial_interrupt(unsigned vector)
 {
     (void)vector;
-    for (unsigned i = 0; i < IRQ_ROUNDS_MAX && serial_pending(); i++) {
+    for (unsigned i = 0; i < IRQ_ROUNDS_MAX && serial_pending(&serial_com1); i++) {
         handle_input();
         console_poll();
     }
@@ -258,7 +258,7 @@ static void serial_interrupt(unsigned vector)
 
 void console_init(void)
 {
-    serial_init();
+    serial_init(&serial_com1);
 }
 
 void console_init_screen(void)
@@ -281,5 +281,5 @@ void console_init_interrupts(void)
 {
     interrupt_register(HOST_VECTOR_IRQ + SERIAL_COM1_IRQ, serial_interrupt);
     if (interrupt_enable_isa(SERIAL_COM1_IRQ))
-        serial_enable_interrupts();
+        serial_enable_interrupts(&serial_com1);
 }

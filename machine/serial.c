@@ -2,7 +2,9 @@
 #include "machine/cpu.h"
 #include "machine/serial.h"
 
+/* Ports of COM1 and COM2, by convention. */
 #define COM1 0x3f8
+#define COM2 0x2f8
 
 /* Registers, as offsets from the base. */
 enum reg {
@@ -35,116 +37,120 @@ enum reg {
 #define FIFO_SIZE      16
 #define FLUSH_PATIENCE 1000000 /* reads of LSR; a character takes about 100 us */
 
-static struct {
+struct serial_port {
+    uint16_t base;
     bool present, interrupts, dead;
     unsigned burst; /* characters that an empty transmitter takes */
     uint64_t head, tail;
     char ring[SERIAL_RING];
-} port;
+};
 
-static uint8_t get(enum reg r)
+struct serial_port serial_com1 = {.base = COM1}, serial_com2 = {.base = COM2};
+
+static uint8_t get(const struct serial_port *p, enum reg r)
 {
-    return inb((uint16_t)(COM1 + r));
+    return inb((uint16_t)(p->base + r));
 }
-static void put(enum reg r, unsigned v)
+static void put(const struct serial_port *p, enum reg r, unsigned v)
 {
-    outb((uint16_t)(COM1 + r), (uint8_t)v);
+    outb((uint16_t)(p->base + r), (uint8_t)v);
 }
 
-bool serial_init(void)
+bool serial_init(struct serial_port *p)
 {
-    put(REG_SCRATCH, 0x5a);
-    if (get(REG_SCRATCH) != 0x5a || get(REG_LSR) == 0xff)
+    put(p, REG_SCRATCH, 0x5a);
+    if (get(p, REG_SCRATCH) != 0x5a || get(p, REG_LSR) == 0xff)
         return false;
-    put(REG_IER, 0);
-    put(REG_LCR, LCR_DLAB);
-    put(REG_DATA, DIVISOR_115200);
-    put(REG_IER, 0);
-    put(REG_LCR, LCR_8N1);
-    put(REG_FCR, FCR_ENABLE | FCR_CLEAR);
-    put(REG_MCR, MCR_DTR | MCR_RTS | MCR_OUT2);
-    port.burst = (get(REG_IIR) & IIR_FIFO) == IIR_FIFO ? FIFO_SIZE : 1;
-    port.present = true;
+    put(p, REG_IER, 0);
+    put(p, REG_LCR, LCR_DLAB);
+    put(p, REG_DATA, DIVISOR_115200);
+    put(p, REG_IER, 0);
+    put(p, REG_LCR, LCR_8N1);
+    put(p, REG_FCR, FCR_ENABLE | FCR_CLEAR);
+    put(p, REG_MCR, MCR_DTR | MCR_RTS | MCR_OUT2);
+    p->burst = (get(p, REG_IIR) & IIR_FIFO) == IIR_FIFO ? FIFO_SIZE : 1;
+    p->present = true;
     return true;
 }
 
-size_t serial_room(void)
+size_t serial_room(const struct serial_port *p)
 {
-    if (!port.present || port.dead)
+    if (!p->present || p->dead)
         return SERIAL_RING;
-    return SERIAL_RING - (port.head - port.tail);
+    return SERIAL_RING - (p->head - p->tail);
 }
 
-size_t serial_put(const void *data, size_t n)
+size_t serial_put(struct serial_port *p, const void *data, size_t n)
 {
     const char *from = data;
 
-    if (!port.present || port.dead)
+    if (!p->present || p->dead)
         return n; /* nobody listens: nothing is lost */
-    n = MIN(n, serial_room());
+    n = MIN(n, serial_room(p));
     for (size_t i = 0; i < n; i++)
-        port.ring[port.head++ % SERIAL_RING] = from[i];
+        p->ring[p->head++ % SERIAL_RING] = from[i];
     return n;
 }
 
-static bool empty(void)
+static bool empty(const struct serial_port *p)
 {
-    return port.head == port.tail;
+    return p->head == p->tail;
 }
 
-void serial_pump(void)
+void serial_pump(struct serial_port *p)
 {
-    if (!port.present)
+    if (!p->present)
         return;
-    if (get(REG_LSR) & LSR_TX_EMPTY)
-        for (unsigned i = 0; i < port.burst && !empty(); i++)
-            put(REG_DATA, (uint8_t)port.ring[port.tail++ % SERIAL_RING]);
-    if (port.interrupts)
-        put(REG_IER, IER_RX | (empty() ? 0 : IER_TX));
+    if (get(p, REG_LSR) & LSR_TX_EMPTY)
+        for (unsigned i = 0; i < p->burst && !empty(p); i++)
+            put(p, REG_DATA, (uint8_t)p->ring[p->tail++ % SERIAL_RING]);
+    if (p->interrupts)
+        put(p, REG_IER, IER_RX | (empty(p) ? 0 : IER_TX));
 }
 
 /* Waits for a bit of LSR; false: it does not come. */
-static bool wait_status(uint8_t bit)
+static bool wait_status(const struct serial_port *p, uint8_t bit)
 {
     for (unsigned i = 0; i < FLUSH_PATIENCE; i++) {
-        if (get(REG_LSR) & bit)
+        if (get(p, REG_LSR) & bit)
             return true;
         cpu_pause();
     }
     return false;
 }
 
-void serial_flush(void)
+void serial_flush(struct serial_port *p)
 {
-    while (port.present && !port.dead && !empty()) {
-        port.dead = !wait_status(LSR_TX_EMPTY);
-        serial_pump();
+    while (p->present && !p->dead && !empty(p)) {
+        p->dead = !wait_status(p, LSR_TX_EMPTY);
+        serial_pump(p);
     }
-    /* The last characters have left the ring, but not yet the port. */
-    if (port.present && !port.dead)
-        port.dead = !wait_status(LSR_TX_DONE);
+    /* The last characters have left the ring, but not yet the p-> */
+    if (p->present && !p->dead)
+        p->dead = !wait_status(p, LSR_TX_DONE);
 }
 
-void serial_enable_interrupts(void)
+void serial_enable_interrupts(struct serial_port *p)
 {
-    if (!port.present)
+    if (!p->present)
         return;
-    port.interrupts = true;
-    put(REG_IER, IER_RX | (empty() ? 0 : IER_TX));
+    p->interrupts = true;
+    put(p, REG_IER, IER_RX | (empty(p) ? 0 : IER_TX));
 }
 
-int serial_get(void)
+int serial_get(struct serial_port *p)
 {
-    if (!port.present || !(get(REG_LSR) & LSR_DATA))
+    if (!p->present || !(get(p, REG_LSR) & LSR_DATA))
         return -1;
-    return get(REG_DATA);
+    return get(p, REG_DATA);
 }
 
-bool serial_pending(void)
+bool serial_pending(struct serial_port *p)
 {
-    if (!port.present || (get(REG_IIR) & IIR_NONE))
+    if (!p->present || (get(p, REG_IIR) & IIR_NONE))
         return false;
-    (void)get(REG_LSR); /* a line error or a modem signal is the cause perhaps: reading clears it */
-    (void)get(REG_MSR);
+    (void)get(p,
+              REG_LSR); /* a line error or a modem signal is the cause perhaps: reading clears it */
+    (void)get(p, REG_MSR);
     return true;
 }
