@@ -205,13 +205,14 @@ class Bochs(Machine):
     name = "Bochs"
 
     def __init__(self, iso, memory=512, cpus=1, model=BOCHS_MODEL, ips=BOCHS_IPS,
-                 deterministic=False, error_action="ignore", debugger=("c",)):
+                 deterministic=False, error_action="ignore", debugger=("c",), com2=None):
         super().__init__(iso, memory, cpus)
         self.model = model
         self.ips = ips
         self.deterministic = deterministic
         self.error_action = error_action
         self.debugger = debugger
+        self.com2 = com2  # a terminal's name
         self.debugger_log = self._path("debugger.log")
         self.screen = bytearray()
 
@@ -238,6 +239,7 @@ cpu: model={self.model}, count={self.cpus}, ips={self.ips}, reset_on_triple_faul
 clock: sync=none, time0=1700000000
 {self.medium()}
 com1: enabled=1, mode=term, dev={com1}
+com2: enabled={int(bool(self.com2))}{f", mode=term, dev={self.com2}" if self.com2 else ""}
 log: {self.log}
 debugger_log: {self.debugger_log}
 panic: action=fatal

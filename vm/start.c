@@ -10,6 +10,7 @@
 #include "vm/console.h"
 #include "vm/vmctl.h"
 #include "vm/loop.h"
+#include "vm/qmp.h"
 #include "vm/vm.h"
 #include "vmx/caps.h"
 
@@ -69,5 +70,6 @@ void hypervisor_start(void)
     clear_memory(configs, count);
     vmx_cpu_start();
     console_start();
+    qmp_start();
     vmctl_init(configs, count);
 }

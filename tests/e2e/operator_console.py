@@ -1,7 +1,12 @@
 """The operator's console: two VMs are listed, suspended, reset, destroyed, started again."""
+import json
 import os
 import re
+import select
+import subprocess
+import threading
 import time
+import tty
 
 from case import BUILD, Case, Failed, expect_end, last_words, save
 from tithe_iso import tithe_iso
@@ -11,6 +16,7 @@ KERNEL = os.path.join(BUILD, "guests", "steady.elf")
 VM = '[vm "{name}"]\nmemory = 8M\nkernel = steady.elf\ncmdline = "{name}"\n{more}'
 CONFIG = (VM.format(name="one", more="") + VM.format(name="two", more="") +
           VM.format(name="three", more="start = no\n"))
+TITHECTL = os.path.join(BUILD, "..", "scripts", "tithectl")
 MONITOR, SECOND = b"\x1em", b"\x1e2"
 PROMPT = rb"tithe> \x1b\[K"
 
@@ -176,7 +182,100 @@ def talk_from_start(case, directory):
             save(case.name, machine)
 
 
+def tithectl(where, *words, status=0):
+    done = subprocess.run([TITHECTL, where, *words], capture_output=True, text=True, timeout=60)
+    if done.returncode != status:
+        raise Failed(f"tithectl {' '.join(words)}: {done.stdout} {done.stderr.strip()[-200:]}")
+    return done.stdout + done.stderr
+
+
+def wait_for(what, condition):
+    for _ in range(60):
+        if condition():
+            return
+        time.sleep(0.2)
+    raise Failed(f"{what} did not come")
+
+
+def talk_qmp(where):
+    """The commands and errors of QMP, as scripts/tithectl has them."""
+    def state(name):
+        vms = json.loads(tithectl(where, "--json", "list"))
+        return next(vm["state"] for vm in vms if vm["name"] == name)
+
+    def status():
+        return json.loads(tithectl(where, "--json", "query-status"))["status"]
+
+    if not re.search(r"1 +one +running +1 +8(?s:.)*3 +three +shut off", tithectl(where, "list")):
+        raise Failed("tithectl list says something else")
+    tithectl(where, "stop")
+    wait_for("paused", lambda: status() == "paused")
+    if "already" not in tithectl(where, "stop", "one", status=1):
+        raise Failed("tithectl stop of a paused VM says something else")
+    tithectl(where, "cont")
+    wait_for("running", lambda: status() == "running")
+    tithectl(where, "start", "three")
+    wait_for("three", lambda: state("three") == "running")
+    tithectl(where, "reset", "two")
+    wait_for("a reset", lambda: 'resets_total{vm="two"} 1' in tithectl(where, "metrics"))
+    tithectl(where, "powerdown", "three")
+    wait_for("the power button", lambda: state("three") == "shut off")
+    tithectl(where, "destroy", "two")
+    wait_for("the end of two", lambda: state("two") == "shut off")
+    for words, said in ((("nonsense",), "has not been found"), (("stop", "four"), "no VM of that"),
+                        (("stop", "two"), "not running")):
+        if said not in tithectl(where, *words, status=1):
+            raise Failed(f"tithectl {words}: another error")
+
+
+def run_qmp(case, directory):
+    iso = os.path.join(directory, "case.iso")
+    tithe_iso(iso, CONFIG, {"steady.elf": KERNEL}, case.options)
+    (ours, theirs), (ours2, theirs2) = os.openpty(), os.openpty()
+    tty.setraw(theirs)
+    tty.setraw(theirs2)
+    relay = Relay(ours, ours2)
+    with make_machine(case.platform, iso, case.host_memory, case.host_cpus,
+                      com2=os.ttyname(theirs)) as machine:
+        machine.start(case.limit)
+        user = Operator(machine)
+        try:
+            user.expect(rb"(?s)\[one\] one beat 2\b.*\[two\] two beat 3\b", 120)
+            relay.start()
+            reading = threading.Thread(target=machine.read_all, daemon=True)
+            reading.start()
+            talk_qmp(os.ttyname(theirs2))
+            os.write(ours, b'{"execute": "quit"}\n')
+            reading.join(60)
+            expect_end(case, machine)
+        finally:
+            save(case.name, machine)
+            relay.stop()
+            for descriptor in (ours, theirs, ours2, theirs2):
+                os.close(descriptor)
+
+
+class Relay(threading.Thread):
+    """Joins two terminals: the far ends are the machine's port and the client's."""
+
+    def __init__(self, one, other):
+        super().__init__(daemon=True)
+        self.ends = {one: other, other: one}
+        self.stopped = False
+
+    def run(self):
+        while not self.stopped:
+            for end in select.select(list(self.ends), [], [], 0.1)[0]:
+                os.write(self.ends[end], os.read(end, 4096))
+
+    def stop(self):
+        self.stopped = True
+        if self.is_alive():
+            self.join()
+
+
 CASES = [
+    Case("operator-qmp", run=run_qmp),
     Case("operator", run=run, groups=("quick", "normal")),
     Case("operator-smp", run=run, host_cpus=2, limit=400),
     Case("operator-monitor", run=talk_from_start, options="exit=poweroff console=monitor"),
