@@ -132,7 +132,7 @@ machines = [
     Case("no-vtx-amd", model="athlon64_clawhammer", fatal=NO_VTX, groups=("all",)),
     Case("vtx-locked", debugger=lock_vtx, fatal=r"locked off by the firmware"),
     Case("no-ept", model="core2_penryn_t9600", fatal=NO_EPT),
-    Case("little-memory", host_memory=24, fatal=NO_MEMORY),
+    Case("little-memory", host_memory=32, fatal=NO_MEMORY),
 ]
 
 # ------------------------------------------------------------------ input that is wrong
