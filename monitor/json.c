@@ -251,6 +251,10 @@ static void count_bracket(struct json *j, char c)
 
 enum json_event json_feed(struct json *j, uint8_t byte)
 {
+    if (byte == JSON_RESET) {
+        json_init(j);
+        return JSON_MORE;
+    }
     if (j->skipping) {
         j->skipping = byte != '\n';
         return JSON_MORE;

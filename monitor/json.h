@@ -10,6 +10,8 @@
 #define JSON_BYTES  1024 /* of an object */
 #define JSON_VALUES 48   /* in it, member names included */
 #define JSON_DEPTH  8
+/* A byte that no JSON has: what came before it is forgotten. For lines that lose bytes. */
+#define JSON_RESET 0xff
 
 enum json_type {
     JSON_OBJECT,

@@ -114,6 +114,7 @@ static void test_bounds(void **state)
     assert_int_equal(json_feed(&j, 'x'), JSON_ERROR);
     assert_int_equal(feed(&j, "{}{}[\""), JSON_MORE); /* still the same line */
     assert_int_equal(feed(&j, "\n{}"), JSON_DONE);
+    assert_int_equal(feed(&j, "{\"a\":[\"\xff{}"), JSON_DONE); /* what was cut short is forgotten */
 }
 
 static void test_quote(void **state)
